@@ -1,0 +1,153 @@
+"""Energy deposits of many events as flat tensors, with the table of events that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+__all__ = ["Deposits", "EventTable", "concatenate"]
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """What is known of each event apart from its deposits; all tensors have shape (event,).
+
+    Attributes:
+        key: int64, hash of sample uid and event id; unique.
+        vertex: int64, uid of the generator vertex; re-throws and two-model twins share it.
+        weight: float64, generator weight.
+        sample: name of each event's sample, say ``numu_cc`` (a tuple of str, one per event).
+        truth: named float64 tensors; ``visible_energy`` in MeV is always there.
+        selected: bool, False for an event that failed a cut; it keeps its place.
+    """
+
+    key: Tensor
+    vertex: Tensor
+    weight: Tensor
+    sample: tuple[str, ...]
+    truth: Mapping[str, Tensor]
+    selected: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return int(self.key.shape[0])
+
+    def take(self, index: Tensor) -> EventTable:
+        """Return the events at ``index`` (int64), in that order."""
+        return EventTable(
+            key=self.key[index],
+            vertex=self.vertex[index],
+            weight=self.weight[index],
+            sample=tuple(self.sample[i] for i in index.tolist()),
+            truth={name: value[index] for name, value in self.truth.items()},
+            selected=self.selected[index],
+        )
+
+    def to(self, device: torch.device | str) -> EventTable:
+        """Return the same table on ``device``."""
+        return EventTable(
+            key=self.key.to(device),
+            vertex=self.vertex.to(device),
+            weight=self.weight.to(device),
+            sample=self.sample,
+            truth={name: value.to(device) for name, value in self.truth.items()},
+            selected=self.selected.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Deposits:
+    """Energy deposits; those of event i are rows ``offsets[i]:offsets[i + 1]``.
+
+    Attributes:
+        offsets: int64 (event + 1,).
+        position: float32 (deposit, 3), cm, in the file's frame; in the detector's frame after
+            reading with its origin: x is the distance to the anode, the beam runs along z.
+        energy: float32 (deposit,), MeV, not negative.
+        length: float32 (deposit,), cm, path length dx; 0 is legal (point deposits).
+        semantic: int8 (deposit,), class in ``units.SEMANTIC``, -1 where unknown.
+        particle: int8 (deposit,), id in ``units.PARTICLES``, -1 where unknown.
+        events: the table of events.
+    """
+
+    offsets: Tensor
+    position: Tensor
+    energy: Tensor
+    length: Tensor
+    semantic: Tensor
+    particle: Tensor
+    events: EventTable
+
+    def __len__(self) -> int:
+        """Return the number of events (not of deposits)."""
+        return len(self.events)
+
+    @property
+    def event_index(self) -> Tensor:
+        """int64 (deposit,): the event that each deposit belongs to."""
+        counts = self.offsets[1:] - self.offsets[:-1]
+        return torch.repeat_interleave(torch.arange(len(self), device=counts.device), counts)
+
+    def take(self, index: Tensor | Sequence[int]) -> Deposits:
+        """Return the events at ``index``, in that order, with their deposits."""
+        index = torch.as_tensor(index, dtype=torch.int64, device=self.offsets.device)
+        counts = (self.offsets[1:] - self.offsets[:-1])[index]
+        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
+        rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
+        return self._rows(rows, offsets, self.events.take(index))
+
+    def keep(self, mask: Tensor) -> Deposits:
+        """Return the deposits where ``mask`` (deposit,) is True; every event keeps its place."""
+        counts = torch.zeros(len(self) + 1, dtype=torch.int64, device=mask.device)
+        counts[1:] = torch.bincount(self.event_index[mask], minlength=len(self))
+        rows = torch.nonzero(mask).squeeze(1)
+        return self._rows(rows, torch.cumsum(counts, 0), self.events)
+
+    def _rows(self, rows: Tensor, offsets: Tensor, events: EventTable) -> Deposits:
+        return Deposits(
+            offsets=offsets,
+            position=self.position[rows],
+            energy=self.energy[rows],
+            length=self.length[rows],
+            semantic=self.semantic[rows],
+            particle=self.particle[rows],
+            events=events,
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same deposits on ``device``."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}
+        return replace(self, **moved)
+
+
+def concatenate(parts: Sequence[Deposits]) -> Deposits:
+    """Return the events of all parts, one after another; truth columns missing in a part are NaN."""
+    tables = [part.events for part in parts]
+    names = sorted({name for table in tables for name in table.truth})
+    nan = [torch.full((len(table),), float("nan"), dtype=torch.float64) for table in tables]
+    events = EventTable(
+        key=torch.cat([t.key for t in tables]),
+        vertex=torch.cat([t.vertex for t in tables]),
+        weight=torch.cat([t.weight for t in tables]),
+        sample=tuple(name for t in tables for name in t.sample),
+        truth={n: torch.cat([t.truth.get(n, fill) for t, fill in zip(tables, nan, strict=True)]) for n in names},
+        selected=torch.cat([t.selected for t in tables]),
+    )
+    counts = torch.cat([part.offsets[1:] - part.offsets[:-1] for part in parts])
+    offsets = torch.zeros(len(counts) + 1, dtype=torch.int64)
+    torch.cumsum(counts, 0, out=offsets[1:])
+    return Deposits(
+        offsets=offsets,
+        position=torch.cat([p.position for p in parts]),
+        energy=torch.cat([p.energy for p in parts]),
+        length=torch.cat([p.length for p in parts]),
+        semantic=torch.cat([p.semantic for p in parts]),
+        particle=torch.cat([p.particle for p in parts]),
+        events=events,
+    )

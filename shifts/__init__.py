@@ -1,0 +1,1 @@
+"""The catalogue of detector effects, one file per effect."""

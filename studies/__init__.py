@@ -1,0 +1,1 @@
+"""Studies: a question, its ingredients and its headline answer, one file each."""
