@@ -1,0 +1,203 @@
+"""Responses: the output of every head for every event in every universe, kept in one netCDF file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import xarray as xr
+
+from shiftlab.errors import DataError, UnknownNameError
+from shiftlab.provenance import canonical_json, write_whole
+
+__all__ = ["Responses"]
+
+_DIMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "output": ("arm", "seed", "universe", "event", "output"),
+    "observable": ("arm", "seed", "universe", "event"),
+    "selected": ("arm", "seed", "universe", "event"),
+    "truth": ("event", "truth_column"),
+    "evaluated": ("event",),
+    "vertex_uid": ("event",),
+    "weight": ("event",),
+    "sample": ("event",),
+    "group": ("universe",),
+    "throw": ("universe",),
+    "recalibrate": ("universe",),
+    "nuisance_value": ("universe", "nuisance"),
+}
+"""What every task's dataset holds, and over which dimensions."""
+
+_SHARED: Final = ("arm", "seed", "universe", "nuisance", "group", "throw", "recalibrate", "nuisance_value")
+"""What all tasks have in common."""
+
+_FINITE: Final = ("output", "observable", "truth", "weight", "nuisance_value")
+
+_TYPES: Final[Mapping[str, type[np.generic]]] = {
+    "output": np.float32,
+    "observable": np.float32,
+    "selected": np.bool_,
+    "truth": np.float64,
+    "evaluated": np.bool_,
+    "event": np.int64,
+    "vertex_uid": np.int64,
+    "weight": np.float64,
+    "seed": np.int64,
+    "throw": np.int64,
+    "nuisance_value": np.float64,
+}
+"""Types on disk and in memory; everything else is text."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Outputs of all arms and seeds in all universes, one dataset per task.
+
+    Attributes:
+        datasets: task name to dataset. Variables: ``output`` float32 (arm, seed, universe, event,
+            output), what the head gave; ``observable`` float32 and ``selected`` bool (arm, seed,
+            universe, event), what is histogrammed and whether the event passes the analysis
+            selection in that universe; ``truth`` float64 (event, truth_column); ``evaluated`` bool
+            (event), the evaluation set. Coordinates: ``arm``, ``seed``, ``universe``, ``event``
+            (the event key), ``vertex_uid``, ``weight``, ``sample`` (event), ``group``, ``throw``,
+            ``recalibrate`` (universe) and ``nuisance_value`` (universe, nuisance) in sigma.
+            Attributes: ``statistic``, ``unit``, ``observable_label``.
+        attrs: identity and provenance, plain values that JSON can hold.
+
+    Raises:
+        DataError: a variable or dimension is missing, a name or event key occurs twice, a number
+            is not finite, or two tasks disagree on arms, seeds, universes or an event's record.
+    """
+
+    datasets: Mapping[str, xr.Dataset]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse datasets that later steps could not trust."""
+        if not self.datasets:
+            raise DataError("responses without a task.")
+        for task, data in self.datasets.items():
+            _check(task, data)
+        names = list(self.datasets)
+        for task in names[1:]:
+            _check_pair(names[0], self.datasets[names[0]], task, self.datasets[task])
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in order."""
+        return tuple(self.datasets)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms, in order."""
+        return tuple(str(name) for name in self._first["arm"].values)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in order."""
+        return tuple(int(seed) for seed in self._first["seed"].values)
+
+    @property
+    def universes(self) -> tuple[str, ...]:
+        """Names of the universes, in order."""
+        return tuple(str(name) for name in self._first["universe"].values)
+
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisances, in order."""
+        return tuple(str(name) for name in self._first["nuisance"].values)
+
+    def task(self, name: str) -> xr.Dataset:
+        """Return the dataset of one task.
+
+        Raises:
+            UnknownNameError: there is no such task.
+        """
+        if name not in self.datasets:
+            raise UnknownNameError("task", name, self.datasets)
+        return self.datasets[name]
+
+    @property
+    def _first(self) -> xr.Dataset:
+        return next(iter(self.datasets.values()))
+
+    def save(self, path: Path) -> None:
+        """Write one netCDF-4 group per task, whole; equal responses give equal bytes.
+
+        Raises:
+            RunError: the file cannot be written; a previous one stays.
+        """
+        head = xr.Dataset(attrs={"shiftlab": canonical_json(dict(self.attrs)), "tasks": canonical_json(self.tasks)})
+        with write_whole(path) as temporary:
+            head.to_netcdf(temporary, mode="w", engine="h5netcdf")
+            for task, data in self.datasets.items():
+                packed = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in ("output", "observable")}
+                data.to_netcdf(temporary, mode="a", group=task, engine="h5netcdf", encoding=packed)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            DataError: the file is missing, truncated, not netCDF-4 or not from ``save``.
+        """
+        try:
+            with xr.open_dataset(path, engine="h5netcdf") as head:
+                attrs = json.loads(head.attrs["shiftlab"])
+                tasks = json.loads(head.attrs["tasks"])
+            datasets = {}
+            for task in tasks:
+                with xr.open_dataset(path, group=task, engine="h5netcdf", decode_times=False) as data:
+                    datasets[task] = _typed(data.load())
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"cannot read responses from '{path}': {error}.") from error
+        return cls(datasets, attrs)
+
+
+def _typed(data: xr.Dataset) -> xr.Dataset:
+    """Give every variable the type that it has in memory (netCDF has no bool or fixed text)."""
+    for name, variable in data.variables.items():
+        attributes = variable.attrs
+        kind = _TYPES.get(str(name), np.str_)
+        data[name] = (variable.dims, variable.values.astype(kind), attributes)
+    return data.drop_encoding()
+
+
+def _check(task: str, data: xr.Dataset) -> None:
+    for name, dims in _DIMS.items():
+        if name not in data.variables:
+            raise DataError(f"responses of task '{task}' have no variable '{name}'.")
+        if data[name].dims != dims:
+            raise DataError(f"responses of task '{task}': '{name}' has dimensions {data[name].dims}, not {dims}.")
+    for name in ("arm", "seed", "universe", "nuisance", "event"):
+        if name not in data.indexes:
+            raise DataError(f"responses of task '{task}' have no coordinate '{name}'.")
+        index = data.indexes[name]
+        if not index.is_unique:
+            raise DataError(f"responses of task '{task}': {name} '{index[index.duplicated()][0]}' occurs twice.")
+    for name in _FINITE:
+        values = data[name].values
+        if not np.isfinite(values).all():
+            where = np.argwhere(~np.isfinite(values))[0]
+            place = ", ".join(f"{dim} {_label(data, dim, int(i))}" for dim, i in zip(_DIMS[name], where, strict=True))
+            raise DataError(f"responses of task '{task}': '{name}' is not finite at {place}.")
+
+
+def _label(data: xr.Dataset, dim: str, position: int) -> str:
+    return str(data[dim].values[position]) if dim in data.coords else str(position)
+
+
+def _check_pair(first: str, a: xr.Dataset, second: str, b: xr.Dataset) -> None:
+    for name in _SHARED:
+        if not np.array_equal(a[name].values, b[name].values):
+            raise DataError(f"responses of tasks '{first}' and '{second}' differ in '{name}'; make them in one call.")
+    _, in_a, in_b = np.intersect1d(a["event"].values, b["event"].values, return_indices=True)
+    for name in ("vertex_uid", "weight", "sample"):
+        unequal = a[name].values[in_a] != b[name].values[in_b]
+        if unequal.any():
+            key = int(a["event"].values[in_a][unequal][0])
+            raise DataError(f"event {key} has another '{name}' in task '{first}' than in task '{second}'.")
