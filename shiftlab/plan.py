@@ -1,0 +1,150 @@
+"""The ingredients of one study: events, detector, universes, arms, tasks, exposure and run settings, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ArmPlan", "DataPlan", "StudyConfig", "TrainPlan", "UniversePlan"]
+
+
+def _within(low: float | None = None, high: float | None = None, *, above: float | None = None) -> dict[str, Any]:
+    """Return the metadata of a number that must lie in [low, high], or be greater than ``above``."""
+    return {"low": low, "high": high, "above": above}
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Which events are looked at.
+
+    Attributes:
+        evaluation: Sample file that every arm is judged on.
+        muons: Sample file of the calibration muons; None takes the sample ``calibration_muon`` of
+            the evaluation file.
+        train: Sample file for training; needed only when something is trained.
+        limit: How many events of each sample are used, from the start; None uses all.
+    """
+
+    evaluation: Path
+    muons: Path | None = None
+    train: Path | None = None
+    limit: int | None = field(default=None, metadata=_within(1))
+
+
+@dataclass(frozen=True)
+class UniversePlan:
+    """Which displaced detectors are looked at, besides the nominal one.
+
+    Attributes:
+        strengths: Displacements of each nuisance in its sigma, one universe each.
+        only: Nuisances that are displaced; None displaces all.
+        throws: How many realisations of a frozen random map, by nuisance.
+        joint: How many universes displace all nuisances together; even, for they come in pairs.
+        mip: Nuisances that are looked at a second time after the muon recalibration.
+    """
+
+    strengths: tuple[float, ...] = field(default=(-1.0, 1.0), metadata=_within(-5.0, 5.0))
+    only: tuple[str, ...] | None = None
+    throws: Mapping[str, int] = field(default_factory=dict, metadata=_within(1, 64))
+    joint: int = field(default=8, metadata=_within(0, 4096))
+    mip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """How long the arms are trained; one presentation is one event shown to the network once.
+
+    Attributes:
+        body: Event presentations of the pre-training of the shared body.
+        head: Event presentations of each head on the frozen body.
+        scratch: Event presentations of each network that is trained from scratch for one task.
+        minutes: Wall-clock limit of the whole training; it stops cleanly and says so.
+    """
+
+    body: int = field(default=25_000, metadata=_within(1))
+    head: int = field(default=25_000, metadata=_within(1))
+    scratch: int = field(default=25_000, metadata=_within(1))
+    minutes: float = field(default=60.0, metadata=_within(above=0.0))
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """Which ways of producing the outputs are compared.
+
+    Attributes:
+        names: Arms, in the order of the report.
+        seeds: Training seeds; each has its own checkpoint.
+        checkpoints: Folder with the trained arms.
+        train: How long they are trained.
+    """
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...] = field(default=(0, 1), metadata=_within(0))
+    checkpoints: Path = Path("studies/checkpoints/demo")
+    train: TrainPlan = field(default_factory=TrainPlan)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """One study, whole: two equal records give equal numbers (``workers`` apart, which changes none).
+
+    Attributes:
+        name: Name of the study; its runs live in ``outputs/<name>/``.
+        title: The question in one line, for the report.
+        data: Which events.
+        detector: What ``Detector.from_config`` takes.
+        universes: Which displaced detectors.
+        arms: Which ways of producing the outputs.
+        tasks: Which results, in the order of the report.
+        exposure: Declared number of expected events of each sample in data.
+        injected: Nuisances, in their sigma, of the universe that stands in for data in the fit.
+        replicas: Bootstrap replicas over vertices.
+        seed: Seed of every keyed draw of the detector, the universes and the bootstrap.
+        chunk: Events per unit of work.
+        workers: Processes that work at once; 0 takes one per core.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        retrain: Train afresh before evaluating, instead of loading the checkpoints.
+        plugins: Loose Python files with effects, readers, tasks, arms or studies.
+    """
+
+    name: str
+    title: str
+    data: DataPlan
+    detector: Mapping[str, Any]
+    universes: UniversePlan
+    arms: ArmPlan
+    tasks: tuple[str, ...]
+    exposure: Mapping[str, float] = field(metadata=_within(above=0.0))
+    injected: Mapping[str, float] = field(default_factory=dict, metadata=_within(-5.0, 5.0))
+    replicas: int = field(default=200, metadata=_within(2, 100_000))
+    seed: int = field(default=1, metadata=_within(0, 2**31 - 1))
+    chunk: int = field(default=256, metadata=_within(1, 100_000))
+    workers: int = field(default=0, metadata=_within(0, 1024))
+    device: str = "auto"
+    retrain: bool = False
+    plugins: tuple[Path, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return the study as JSON values (paths as text), for the record of a run."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the numbers: all but the number of workers and where files lie.
+
+        The content of data, checkpoints and source enters a run's identity by digest.
+        """
+        plain = self.plain()
+        del plain["workers"], plain["data"]["evaluation"], plain["data"]["muons"], plain["data"]["train"]
+        del plain["arms"]["checkpoints"], plain["plugins"]
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
