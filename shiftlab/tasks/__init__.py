@@ -1,1 +1,29 @@
-"""."""
+"""Tasks: what is predicted of an event, and how well a prediction does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shiftlab.registry import Registry
+from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Task
+from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match, voxel_truth
+
+__all__ = ["CANDIDATES", "NEUTRINOS", "MatchedTruth", "Task", "VoxelTruth", "match", "registry", "tasks", "voxel_truth"]
+
+
+def registry() -> Registry[Task]:
+    """Return the register of tasks, filled from the entry-point group ``shiftlab.tasks``."""
+    return Registry("shiftlab.tasks", Task, "task")  # type: ignore[type-abstract]
+
+
+def tasks(names: Sequence[str] | None = None, *, plugins: Sequence[Path] = ()) -> tuple[Task, ...]:
+    """Return the named tasks, or all of them in order of their names.
+
+    Raises:
+        UnknownNameError: no task has a given name.
+    """
+    known = registry()
+    for path in plugins:
+        known.add_file(path)
+    return tuple(known.get(name)() for name in (known.names() if names is None else names))

@@ -1,0 +1,71 @@
+"""What the two-class event tasks share: a logit as output, AUC as statistic, probability as observable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Tensor
+from torch.nn import functional
+
+from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.ranking import weighted_auc
+from shiftlab.tasks.task import Booleans, Floats, Task, of_samples
+
+__all__ = ["LogitTask"]
+
+
+class LogitTask(Task):
+    """A two-class task; the stored output is the logit of the positive class.
+
+    Attributes:
+        judged: Samples of the evaluation set.
+        also_scored: Further samples whose observable fills a template.
+    """
+
+    statistic = "AUC"
+    unit = "1"
+    level = "event"
+    kind = "binary"
+    output_names = ("logit",)
+    empty = (0.0,)
+    judged: ClassVar[tuple[str, ...]]
+    also_scored: ClassVar[tuple[str, ...]]
+
+    def scored(self, events: EventTable) -> Booleans:
+        """Return the events of the judged and of the also scored samples."""
+        return of_samples(events, self.judged + self.also_scored)
+
+    def evaluated(self, events: EventTable) -> Booleans:
+        """Return the events of the judged samples whose class is defined."""
+        return of_samples(events, self.judged) & np.isfinite(self.truth(events)[:, 0])
+
+    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+        """Return the class, 0 or 1 (NaN where undefined)."""
+        return truth[:, 0]
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Return the mean cross entropy; both classes weigh the same in sum."""
+        share = target.mean().clamp(0.05, 0.95)
+        weight = torch.where(target > 0.5, 0.5 / share, 0.5 / (1 - share))
+        return functional.binary_cross_entropy_with_logits(raw[:, 0], target, weight=weight)
+
+    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+        """Return the logit as it is."""
+        return raw
+
+    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
+        """Return the AUC (..., replica)."""
+        return weighted_auc(outputs[..., 0], truth[:, 0] > 0.5, weights)
+
+    def observable(self, outputs: Floats) -> Floats:
+        """Return the probability of the positive class."""
+        probability: Floats = expit(outputs[..., 0])
+        return probability
+
+    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
+        """Return the AUC of a coin: one half."""
+        return {"AUC": ("chance", 0.5)}

@@ -1,0 +1,133 @@
+"""Semantic segmentation: shower, track, Michel, delta or low-energy, for every observed voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.task import Booleans, Floats, Task
+from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
+from shiftlab.units import SEMANTIC
+
+__all__ = ["Segmentation", "macro_f1"]
+
+_SIDE: Final = NONE + 1
+_CLASS_WEIGHT: Final = (1.0, 1.0, 4.0, 4.0, 1.5)
+
+
+class Segmentation(Task):
+    """Five classes per voxel; stored per event as counts, so that any bootstrap can be made of them.
+
+    Outputs: 36 counts, true class (five, then none) by predicted class (five, then lost), and the
+    calibrated energy of the voxels called shower and of all voxels, MeV. A truth cell that the image
+    lost is a miss of its class. Voxels of true class none enter no F1; they stay apart in their row.
+    """
+
+    name = "segmentation"
+    statistic = "macro-F1"
+    unit = "1"
+    level = "voxel"
+    kind = "classes"
+    raw = len(SEMANTIC)
+    output_names = (
+        *(f"{true}_as_{seen}" for true in (*SEMANTIC, "none") for seen in (*SEMANTIC, "lost")),
+        "shower_energy_MeV",
+        "total_energy_MeV",
+    )
+    empty = None
+    truth_columns = ("visible_energy",)
+    observable_label = "predicted shower fraction of the calibrated energy"
+    edges = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def scored(self, events: EventTable) -> Booleans:
+        """Return every event."""
+        return np.ones(len(events), dtype=np.bool_)
+
+    def evaluated(self, events: EventTable) -> Booleans:
+        """Return every event: one without truth cells adds nothing to any count."""
+        return self.scored(events)
+
+    def truth(self, events: EventTable) -> Floats:
+        """Return the visible energy, MeV; the truth of the voxels is inside the counts."""
+        return events.truth["visible_energy"].cpu().double().numpy()[:, None]
+
+    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+        """Return NaN: the target is per voxel, ``MatchedTruth.label``."""
+        return np.full(len(truth), np.nan)
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Return the cross entropy over voxels of a true class; rare classes weigh more."""
+        weight = raw.new_tensor(_CLASS_WEIGHT)
+        return functional.cross_entropy(raw, target.long(), weight=weight, ignore_index=NONE)
+
+    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+        """Return ``raw``; a voxel-level head is summarised by ``count``."""
+        return raw
+
+    def count(self, predicted: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth) -> Tensor:
+        """Return float32 (event, 38): the stored outputs.
+
+        Args:
+            predicted: int64 (voxel,), predicted class.
+            energy: float32 (voxel,), calibrated energy, MeV.
+            event: int64 (voxel,), event of each voxel.
+            matched: Truth of the same voxels and what was lost.
+        """
+        events = len(matched.lost)
+        place = (event * _SIDE + matched.label) * _SIDE + predicted
+        counts = torch.bincount(place, minlength=events * _SIDE * _SIDE).view(events, _SIDE, _SIDE)
+        counts[:, :NONE, NONE] += matched.lost
+        sums = torch.zeros(events, 2, dtype=torch.float64, device=energy.device)
+        sums[:, 1].index_add_(0, event, energy.double())
+        shower = predicted == SEMANTIC.index("shower")
+        sums[:, 0].index_add_(0, event[shower], energy[shower].double())
+        return torch.cat([counts.flatten(1).float(), sums.float()], dim=1)
+
+    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
+        """Return the macro-F1 of the summed counts, (..., replica)."""
+        counts = np.einsum("...ec,re->...rc", outputs[..., : _SIDE * _SIDE], weights, optimize=True)
+        return macro_f1(counts.reshape(*counts.shape[:-1], _SIDE, _SIDE))
+
+    def observable(self, outputs: Floats) -> Floats:
+        """Return the energy called shower over the total; 0 for an empty image."""
+        total = outputs[..., -1]
+        fraction: Floats = np.divide(outputs[..., -2], total, out=np.zeros_like(total), where=total > 0)
+        return fraction
+
+    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
+        """Return the macro-F1 of calling every observed voxel the one class that does best."""
+        counts = (weights @ outputs[:, : _SIDE * _SIDE]).reshape(_SIDE, _SIDE)
+        best = 0.0
+        for index in range(NONE):
+            constant = np.zeros_like(counts)
+            constant[:, index] = counts[:, :NONE].sum(axis=1)
+            constant[:, NONE] = counts[:, NONE]
+            best = max(best, float(macro_f1(constant)))
+        return {self.statistic: ("best constant", best)}
+
+
+def macro_f1(counts: Floats) -> Floats:
+    """Return the mean over the five classes of F1 = 2 TP / (2 TP + FP + FN).
+
+    Args:
+        counts: (..., 6, 6), true class (five, then none) by predicted class (five, then lost).
+            Lost cells are false negatives; the row none is left out. A class without truth and
+            without prediction is left out of the mean.
+
+    Returns:
+        float64 (...); NaN where no class is left.
+    """
+    known = counts[..., :NONE, :]
+    hit = np.diagonal(known[..., :NONE], axis1=-2, axis2=-1)
+    total = known.sum(axis=-1) + known[..., :NONE].sum(axis=-2)
+    present = total > 0
+    f1 = np.divide(2 * hit, total, out=np.zeros_like(hit), where=present)
+    classes = present.sum(axis=-1)
+    mean: Floats = np.divide(f1.sum(axis=-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)
+    return mean
