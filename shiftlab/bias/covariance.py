@@ -1,0 +1,160 @@
+"""Systematic covariance of the biases of several tasks from one-nuisance universes, freed of event noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shiftlab.bias.design import Term
+from shiftlab.bias.statistic import Floats
+
+__all__ = ["RELIABLE", "Part", "Systematic", "correlation", "nearest_psd", "odd_even", "second_moments", "systematic"]
+
+RELIABLE: Final = 0.5
+"""Least share of the raw variance that must survive debiasing for a correlation to be quoted (convention)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Response of the tasks to one nuisance; replica 0 is the sample itself.
+
+    Attributes:
+        nuisance: Name of the nuisance.
+        odd: (1 + replica, throw, task), (b+ - b-) / 2.
+        even: (1 + replica, throw, task), (b+ + b-) / 2; zero where one side was mirrored.
+        mirrored: One side stands for both.
+    """
+
+    nuisance: str
+    odd: Floats
+    even: Floats
+    mirrored: bool
+
+    @property
+    def covariance(self) -> Floats:
+        """(1 + replica, task, task): the mean over throws of r r^T + 2 q q^T.
+
+        For b = r z + q z^2 with z normal that is the covariance about the mean of b. Throws of one
+        frozen map are draws of the same unknown map, so they are averaged and not added.
+        """
+        throws = self.odd.shape[1]
+        odd = np.einsum("rta,rtb->rab", self.odd, self.odd)
+        even = np.einsum("rta,rtb->rab", self.even, self.even)
+        return np.asarray((odd + 2.0 * even) / throws, dtype=np.float64)
+
+
+def odd_even(displacement: Floats, terms: Sequence[Term]) -> tuple[Part, ...]:
+    """Split every universe pair's displacement into its odd and even part.
+
+    Args:
+        displacement: (1 + replica, universe, task).
+        terms: The one-sigma universes of each nuisance.
+    """
+    parts = []
+    for term in terms:
+        sides = [_pair(displacement, up, down) for up, down in zip(term.plus, term.minus, strict=True)]
+        odd = np.stack([(up - down) / 2.0 for up, down in sides], axis=1)
+        even = np.stack([(up + down) / 2.0 for up, down in sides], axis=1)
+        parts.append(Part(term.nuisance, odd, even, term.mirrored))
+    return tuple(parts)
+
+
+def _pair(displacement: Floats, up: int, down: int) -> tuple[Floats, Floats]:
+    plus = displacement[:, up] if up >= 0 else -displacement[:, down]
+    minus = displacement[:, down] if down >= 0 else -displacement[:, up]
+    return plus, minus
+
+
+@dataclass(frozen=True)
+class Systematic:
+    """Systematic covariance of the tasks of one arm and seed, in units of the data's errors.
+
+    Attributes:
+        raw: (task, task), sum over nuisances, event noise included.
+        debiased: (task, task), 2 raw - mean of the replicas' raw; not yet positive semi-definite.
+        replicas: (replica, task, task), the replicas' covariances, twice freed of event noise
+            (once for the sample's, once for the replica's), so that their mean is ``debiased``.
+    """
+
+    raw: Floats
+    debiased: Floats
+    replicas: Floats
+
+    @property
+    def reliability(self) -> Floats:
+        """(task,): the share of the raw variance that is not event noise; 0 where nothing moves."""
+        raw, debiased = np.diag(self.raw), np.diag(self.debiased)
+        return np.divide(debiased, raw, out=np.zeros_like(raw), where=raw > 0.0)
+
+    @property
+    def reliable(self) -> npt.NDArray[np.bool_]:
+        """Bool (task,): tasks whose correlations may be quoted."""
+        return self.reliability >= RELIABLE
+
+    @property
+    def covariance(self) -> Floats:
+        """(task, task): ``debiased``, made positive semi-definite."""
+        return nearest_psd(self.debiased, np.diag(self.raw))
+
+    def rho(self) -> Floats:
+        """Return the correlation of the tasks, (1 + replica, task, task), the estimate first; NaN where unreliable."""
+        keep = np.flatnonzero(self.reliable)
+        every = np.concatenate([self.debiased[None], self.replicas])
+        rho = np.full(every.shape, np.nan)
+        rows, columns = np.ix_(keep, keep)
+        rho[:, rows, columns] = correlation(nearest_psd(every[:, rows, columns], np.diag(self.raw)[keep]))
+        return rho
+
+
+def systematic(total: Floats) -> Systematic:
+    """Free covariances of the event noise that the tasks share (and that would fake correlation).
+
+    The noise of a bias adds its covariance to every product of biases, and the bootstrap adds it
+    once more, so 2 S - mean S(replica) is free of it.
+
+    Args:
+        total: (1 + replica, task, task), replica 0 the sample itself.
+    """
+    noise = total[1:].mean(axis=0) - total[0]
+    return Systematic(raw=total[0], debiased=total[0] - noise, replicas=total[1:] - 2.0 * noise)
+
+
+def nearest_psd(matrices: Floats, scale: Floats) -> Floats:
+    """Set negative eigenvalues of symmetric matrices (..., task, task) to zero.
+
+    Rows and columns are divided by sqrt(scale) (task,) first, so that the result does not depend
+    on the tasks' units; where the scale is zero they become zero.
+    """
+    root = np.sqrt(np.clip(scale, 0.0, None))
+    inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0.0)
+    values, vectors = np.linalg.eigh(matrices * inverse[:, None] * inverse)
+    projected = (vectors * np.clip(values, 0.0, None)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    return np.asarray(projected * root[:, None] * root, dtype=np.float64)
+
+
+def correlation(covariance: Floats) -> Floats:
+    """Return the correlations of positive semi-definite matrices; NaN where a variance is zero."""
+    root = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    norm = root[..., :, None] * root[..., None, :]
+    rho = np.divide(covariance, norm, out=np.full(covariance.shape, np.nan), where=norm > 0.0)
+    clipped: Floats = np.clip(rho, -1.0, 1.0)
+    return clipped
+
+
+def second_moments(displacement: Floats) -> tuple[Floats, Floats]:
+    """Return the second moment about nominal and the covariance about the mean, both over 1/U.
+
+    1/U and not 1/(U - 1): the odd part of antithetic pairs has mean zero exactly, and MAT
+    (MnvVertErrorBand) normalises so. Shifts to one side of nominal live in the difference.
+
+    Args:
+        displacement: (..., universe, task).
+    """
+    number = displacement.shape[-2]
+    mean = displacement.mean(axis=-2)
+    about_nominal = np.swapaxes(displacement, -1, -2) @ displacement / number
+    return about_nominal, about_nominal - mean[..., :, None] * mean[..., None, :]

@@ -1,0 +1,139 @@
+"""Every statistic in every universe, for the sample itself and for each bootstrap replica."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from shiftlab.bias.design import Design
+from shiftlab.bias.performance import performance_rows, performance_table
+from shiftlab.bias.sample import Sample, read_sample
+from shiftlab.bias.statistic import Floats, Statistic
+from shiftlab.errors import DataError
+
+__all__ = ["Measured", "measure"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Statistics of all arms, seeds and tasks; replica 0 on the last axis is the sample itself.
+
+    Attributes:
+        arms: Names of the arms.
+        seeds: Seeds of the arms.
+        tasks: Names of the tasks.
+        statistics: Name of each task's statistic.
+        units: Unit of each task's statistic.
+        value: (arm, seed, task, universe, 1 + replica), in the task's unit.
+        sigma_data: (arm, seed, task), error of the nominal statistic for the data exposure.
+        performance: Table of nominal performance.
+        exposure: Table of evaluated and data events, per task and simulated sample.
+    """
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[str, ...]
+    statistics: tuple[str, ...]
+    units: tuple[str, ...]
+    value: Floats
+    sigma_data: Floats
+    performance: pd.DataFrame
+    exposure: pd.DataFrame
+
+    def displacement(self, arm: int, seed: int, nominal: int) -> Floats:
+        """Return every universe's bias in units of ``sigma_data``, (1 + replica, universe, task)."""
+        value = self.value[arm, seed]
+        shift = (value - value[:, nominal : nominal + 1]) / self.sigma_data[arm, seed][:, None, None]
+        return np.ascontiguousarray(shift.transpose(2, 1, 0))
+
+
+def measure(
+    datasets: Mapping[str, xr.Dataset],
+    statistics: Mapping[str, Statistic],
+    design: Design,
+    *,
+    replicas: int,
+    seed: int,
+    exposure: Mapping[str, float],
+) -> Measured:
+    """Score every head on its evaluated events in every universe, with weights that all share.
+
+    Raises:
+        DataError: an evaluated event has no finite response, there are too few events, or a
+            statistic has no variance.
+    """
+    first = next(iter(datasets.values()))
+    arms = tuple(str(name) for name in first["arm"].values)
+    seeds = tuple(int(number) for number in first["seed"].values)
+    samples = {task: read_sample(task, data) for task, data in datasets.items()}
+    value = np.empty((len(arms), len(seeds), len(samples), len(design.names), replicas + 1))
+    sigma = np.empty(value.shape[:3])
+    rows: list[dict[str, object]] = []
+    for t, (task, sample) in enumerate(samples.items()):
+        statistic = statistics[task]
+        pairs = np.ndindex(len(arms), len(seeds))
+        heads = [(a, s, f"task '{task}', arm '{arms[a]}', seed {seeds[s]}") for a, s in pairs]
+        for block in sample.blocks(replicas):
+            weights = sample.weights(block, seed)
+            for a, s, where in heads:
+                outputs = _outputs(datasets[task], sample, a, s, design, where)
+                value[a, s, t, :, block.start : block.stop] = sample.score(statistic, outputs, weights)
+        chosen = datasets[task]["output"].isel(universe=design.nominal).transpose("arm", "seed", "event", "output")
+        nominal = chosen.values[:, :, sample.index].astype(np.float64)
+        flat = nominal.reshape(-1, *nominal.shape[2:])
+        sigma[:, :, t] = sample.data_error(statistic, flat, exposure, replicas, seed).reshape(sigma.shape[:2])
+        for a, s, where in heads:
+            replicated = value[a, s, t, design.nominal]
+            _refuse_constant(replicated, statistic, where)
+            head: dict[str, object] = {"arm": arms[a], "seed": seeds[s], "task": task}
+            rows.extend({**head, **row} for row in performance_rows(statistic, sample, nominal[a, s], replicated, seed))
+    return Measured(
+        arms=arms,
+        seeds=seeds,
+        tasks=tuple(samples),
+        statistics=tuple(statistics[task].statistic for task in samples),
+        units=tuple(statistics[task].unit for task in samples),
+        value=value,
+        sigma_data=sigma,
+        performance=performance_table(rows),
+        exposure=_exposure_table(samples, exposure),
+    )
+
+
+def _outputs(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, where: str) -> Floats:
+    """Return float64 (universe, event, output) of the evaluated events, all finite."""
+    chosen = data["output"].isel(arm=arm, seed=seed).transpose("universe", "event", "output")
+    outputs: Floats = chosen.values[:, sample.index].astype(np.float64)
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(outputs).all(axis=2))
+    if not finite.all():
+        universe = int(np.flatnonzero(~finite.all(axis=1))[0])
+        bad = sample.key[~finite[universe]]
+        listed = ", ".join(str(key) for key in bad[:5]) + (", ..." if len(bad) > 5 else "")
+        raise DataError(
+            f"{where}, universe '{design.names[universe]}': {len(bad)} of {len(sample.key)} evaluated events have "
+            f"responses that are not finite (event keys {listed}); {int((~finite).sum())} over all universes."
+        )
+    return outputs
+
+
+def _refuse_constant(nominal: Floats, statistic: Statistic, where: str) -> None:
+    if nominal[1:].std(ddof=1) <= 1e-12 * abs(nominal[0]):
+        raise DataError(
+            f"{where}: {statistic.statistic} is {nominal[0]:.6g} in every bootstrap replica, so it has no variance; "
+            "are all outputs of this head the same?"
+        )
+
+
+def _exposure_table(samples: Mapping[str, Sample], exposure: Mapping[str, float]) -> pd.DataFrame:
+    rows = []
+    for task, sample in samples.items():
+        for number, name in enumerate(sample.samples):
+            effective = sample.effective(number)
+            evaluated = int((sample.sample == number).sum())
+            rows.append((task, name, evaluated, effective, exposure.get(name, effective), name in exposure))
+    return pd.DataFrame(rows, columns=["task", "sample", "evaluated", "effective", "data", "declared"])

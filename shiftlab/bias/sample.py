@@ -1,0 +1,175 @@
+"""The evaluation sample of one task: its events, their weights in every bootstrap replica, and the data exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from shiftlab.bias.bootstrap import poisson_weights
+from shiftlab.bias.statistic import Floats, Statistic
+from shiftlab.errors import ConfigError, DataError, UnknownNameError
+
+__all__ = ["Sample", "check_exposure", "read_sample"]
+
+_BLOCK: Final = 2**25
+"""Most numbers in one block of weights (256 MiB)."""
+
+_UNIVERSES: Final = 16
+"""Universes scored in one call: enough columns for a matrix product, little enough for a sort."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Evaluated events of one task; bootstrap replica 0 is the sample itself.
+
+    Attributes:
+        task: Name of the task.
+        index: int64 (event,), where the evaluated events are in the store.
+        key: int64 (event,), event keys.
+        vertex: int64 (event,), uids of the generator vertices.
+        weight: (event,), generator weight, scaled to mean 1 within each simulated sample since
+            the normalisations of different generators cannot be compared.
+        sample: (event,), number of the simulated sample in ``samples``.
+        samples: Names of the simulated samples.
+        truth: (event, column).
+    """
+
+    task: str
+    index: npt.NDArray[np.int64]
+    key: npt.NDArray[np.int64]
+    vertex: npt.NDArray[np.int64]
+    weight: Floats
+    sample: npt.NDArray[np.int64]
+    samples: tuple[str, ...]
+    truth: Floats
+
+    def weights(self, replicas: range, seed: int, only: int | None = None) -> Floats:
+        """Return bootstrap times generator weights, (replica, event); replica 0 has no bootstrap.
+
+        With ``only`` the events of other simulated samples than that number keep weight 1.
+        """
+        drawn = poisson_weights(self.vertex, replicas, seed)
+        if 0 in replicas:
+            drawn[replicas.index(0)] = 1.0
+        if only is not None:
+            drawn[:, self.sample != only] = 1.0
+        drawn *= self.weight
+        return drawn
+
+    def blocks(self, replicas: int) -> Iterator[range]:
+        """Give replicas 0 to ``replicas`` in blocks whose weights fit into memory."""
+        step = max(1, _BLOCK // max(1, len(self.index)))
+        for start in range(0, replicas + 1, step):
+            yield range(start, min(start + step, replicas + 1))
+
+    def score(self, statistic: Statistic, outputs: Floats, weights: Floats) -> Floats:
+        """Return the statistic of each universe and replica, (universe, replica).
+
+        Args:
+            statistic: The task.
+            outputs: (universe, event, output).
+            weights: (replica, event).
+
+        Raises:
+            DataError: a replica has no value, because too few vertices are left in it.
+        """
+        starts = range(0, len(outputs), _UNIVERSES)
+        values = np.concatenate([statistic.score(outputs[i : i + _UNIVERSES], self.truth, weights) for i in starts])
+        undefined = ~np.isfinite(values).all(axis=0)
+        if undefined.any():
+            raise DataError(
+                f"task '{self.task}': {statistic.statistic} has no value in {int(undefined.sum())} of {len(undefined)} "
+                f"bootstrap replicas of {len(self.index)} evaluated events: too few events, or a class with hardly any."
+            )
+        return np.asarray(values, dtype=np.float64)
+
+    def effective(self, number: int) -> float:
+        """Return (sum w)^2 / sum w^2 over the vertices of one simulated sample, w summed by vertex."""
+        inside = self.sample == number
+        _, which = np.unique(self.vertex[inside], return_inverse=True)
+        weight = np.bincount(which, weights=self.weight[inside])
+        return float(weight.sum() ** 2 / (weight**2).sum())
+
+    def data_error(
+        self, statistic: Statistic, outputs: Floats, exposure: Mapping[str, float], replicas: int, seed: int
+    ) -> Floats:
+        """Return the statistical error of the statistic of each head for a data exposure, (head,).
+
+        The variance is the sum over simulated samples s of the bootstrap variance with only s
+        resampled, times n_effective(s) / n_data(s): the composition of the statistic stays that
+        of the evaluation sample, the size of each part becomes that of the data. A sample that the
+        exposure does not name counts with its own size (factor 1). With one sample this is the
+        bootstrap error times sqrt(n_effective / n_data).
+
+        Args:
+            statistic: The task.
+            outputs: (head, event, output), nominal.
+            exposure: Expected number of data events per simulated sample.
+            replicas: Number of bootstrap replicas.
+            seed: Seed of the bootstrap.
+        """
+        variance = np.zeros(len(outputs))
+        for number, name in enumerate(self.samples):
+            drawn = (self.weights(block, seed, number) for block in self.blocks(replicas))
+            found = [self.score(statistic, outputs, weights) for weights in drawn]
+            effective = self.effective(number)
+            share = np.concatenate(found, axis=1)[:, 1:].var(axis=1, ddof=1)
+            variance += share * effective / exposure.get(name, effective)
+        return np.sqrt(variance)
+
+
+def read_sample(task: str, data: xr.Dataset) -> Sample:
+    """Return the evaluated events of one task.
+
+    Raises:
+        DataError: an event is there twice, fewer than two vertices are evaluated, or the weights
+            of a simulated sample do not add up to a positive number.
+    """
+    index = np.flatnonzero(data["evaluated"].values.astype(bool))
+    key = data["event"].values.astype(np.int64)[index]
+    vertex = data["vertex_uid"].values.astype(np.int64)[index]
+    unique, times = np.unique(key, return_counts=True)
+    if (times > 1).any():
+        raise DataError(f"task '{task}': event key {unique[times > 1][0]} is in the responses {times.max()} times.")
+    vertices = len(np.unique(vertex))
+    if vertices < 2:
+        raise DataError(f"task '{task}': {len(index)} evaluated events from {vertices} vertices; 2 or more are needed.")
+    samples, number = np.unique(data["sample"].values.astype(str)[index], return_inverse=True)
+    weight = data["weight"].values.astype(np.float64)[index]
+    mean = np.bincount(number, weights=weight) / np.bincount(number)
+    if not np.all(mean > 0.0):
+        name = samples[~(mean > 0.0)][0]
+        raise DataError(f"task '{task}': the event weights of sample '{name}' do not add up to more than 0.")
+    return Sample(
+        task=task,
+        index=index,
+        key=key,
+        vertex=vertex,
+        weight=weight / mean[number],
+        sample=number.astype(np.int64),
+        samples=tuple(str(name) for name in samples),
+        truth=data["truth"].transpose("event", ...).values.astype(np.float64)[index],
+    )
+
+
+def check_exposure(exposure: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:
+    """Return the exposure as a plain mapping; without one every sample counts with its own size.
+
+    Raises:
+        UnknownNameError: a sample that the store does not hold.
+        ConfigError: a number of events that is not positive and finite.
+    """
+    allowed = {str(name) for data in datasets.values() for name in np.unique(data["sample"].values)}
+    checked: dict[str, float] = {}
+    for name, number in (exposure or {}).items():
+        if name not in allowed:
+            raise UnknownNameError("sample in exposure", name, allowed)
+        if not (np.isfinite(number) and number > 0.0):
+            raise ConfigError(f"exposure.{name} = {number}: allowed is a positive number of data events.")
+        checked[name] = float(number)
+    return checked

@@ -1,0 +1,83 @@
+"""Tables of paired biases: every head in every universe, with its error and its marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy.special import erfc
+from scipy.stats import false_discovery_control
+
+from shiftlab.bias.design import Design
+from shiftlab.bias.measure import Measured
+from shiftlab.bias.statistic import Floats
+
+__all__ = ["bias_table", "q_values"]
+
+_COLUMNS = (
+    *("arm", "seed", "task", "statistic", "unit", "nuisance", "direction", "throw", "universe", "group"),
+    *("recalibrate", "nominal", "nominal_error", "bias", "bias_error", "unpaired_error", "sigma_data"),
+    *("bias_over_sigma_data", "significance", "mc_limited", "strength", "q_value", "mirrored"),
+)
+
+
+def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
+    """Return one row per arm, seed, task and universe other than the nominal.
+
+    ``bias`` is T(shifted) - T(nominal) on the same events, ``bias_error`` the spread of that
+    difference over bootstrap replicas, ``unpaired_error`` what it would be for independent events.
+    ``significance`` marks |bias| > 2 errors and is a mark only: over a whole table read ``q_value``.
+    ``mc_limited`` says that the error exceeds the bias, from which nothing should be concluded.
+    """
+    table = pd.DataFrame(list(_rows(measured, design)))
+    size, error = table["bias"].abs(), table["bias_error"]
+    table["bias_over_sigma_data"] = table["bias"] / table["sigma_data"]
+    table["significance"] = size > 2.0 * error
+    table["mc_limited"] = error > size
+    table["q_value"] = np.nan
+    for _, rows in table.groupby(["arm", "seed", "recalibrate", "group"], sort=False).groups.items():
+        table.loc[rows, "q_value"] = q_values(size[rows].to_numpy(), error[rows].to_numpy())
+    return table[list(_COLUMNS)]
+
+
+def q_values(size: Floats, error: Floats) -> Floats:
+    """Return Benjamini-Hochberg q-values of |bias| / error, normal and two-sided; 1 where both are 0.
+
+    Source: Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57, 289.
+    """
+    ratio = np.divide(size, error, out=np.where(size > 0.0, np.inf, 0.0), where=error > 0.0)
+    return np.asarray(false_discovery_control(erfc(ratio / np.sqrt(2.0)), method="bh"), dtype=np.float64)
+
+
+def _rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
+    one_sided = {term.nuisance for name in design.recalibrations for term in design.terms(name) if term.mirrored}
+    for a, s, t in np.ndindex(measured.value.shape[:3]):
+        nominal = measured.value[a, s, t, design.nominal]
+        for universe, name in enumerate(design.names):
+            if universe == design.nominal:
+                continue
+            shifted = measured.value[a, s, t, universe]
+            nuisance, strength = design.shifted(universe)
+            variances = float(nominal[1:].var(ddof=1)), float(shifted[1:].var(ddof=1))
+            yield {
+                "arm": measured.arms[a],
+                "seed": measured.seeds[s],
+                "task": measured.tasks[t],
+                "statistic": measured.statistics[t],
+                "unit": measured.units[t],
+                "nuisance": nuisance,
+                "direction": int(np.sign(strength)),
+                "throw": int(design.throw[universe]),
+                "universe": name,
+                "group": design.group[universe],
+                "recalibrate": design.recalibrate[universe],
+                "nominal": float(nominal[0]),
+                "nominal_error": float(np.sqrt(variances[0])),
+                "bias": float(shifted[0] - nominal[0]),
+                "bias_error": float((shifted - nominal)[1:].std(ddof=1)),
+                "unpaired_error": float(np.sqrt(sum(variances))),
+                "sigma_data": float(measured.sigma_data[a, s, t]),
+                "strength": strength,
+                "mirrored": nuisance in one_sided,
+            }
