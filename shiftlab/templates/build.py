@@ -1,0 +1,166 @@
+"""Templates from responses: events partitioned over the tasks' observables, weighted to an exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from shiftlab.errors import ConfigError, UnknownNameError
+from shiftlab.responses import Responses
+from shiftlab.templates.assemble import assemble
+from shiftlab.templates.channel import ChannelTemplates, Plan, channel_templates
+from shiftlab.templates.findings import Finding, inspect_templates
+from shiftlab.templates.partition import partition
+from shiftlab.templates.settings import TemplateSettings
+from shiftlab.templates.templates import Templates
+from shiftlab.templates.variations import injected_universe, nominal_universe, variations
+
+__all__ = ["SAMPLES", "templates", "templates_all"]
+
+Floats = npt.NDArray[np.float64]
+T = TypeVar("T", str, int)
+
+SAMPLES: Final[tuple[str, ...]] = ("nue_cc", "numu_cc", "photon_protons")
+"""Neutrino candidates; the first is the signal."""
+
+DEFAULTS: Final = TemplateSettings()
+
+
+def templates(
+    responses: Responses,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    recalibrate: str = "none",
+    exposure: Mapping[str, float] | None = None,
+    edges: Mapping[str, Sequence[float] | Floats] | None = None,
+    settings: TemplateSettings = DEFAULTS,
+) -> Templates:
+    """Return the templates of one arm and seed: one channel per task, on neutrino candidates.
+
+    Each vertex enters one channel (``Partition``); a channel predicts its share of the exposure, since
+    each data event, too, is looked at in one channel only. An event's weight is its generator weight
+    times exposure(sample) times share over the sum of generator weights of that sample's events in
+    that part, selected or not, so that efficiency and migration are in the templates. All events
+    that the task has responses for count, whether or not its statistic is evaluated on them.
+
+    Args:
+        responses: from ``respond``; every task needs responses to every neutrino candidate.
+        arm: arm; may be left out when there is one.
+        seed: training seed; may be left out when there is one.
+        recalibrate: ``none`` or ``mip``: which universes.
+        exposure: expected events per sample in the data, before the selection; samples without are
+            left out. When None, the sums of generator weights of the simulated events.
+        edges: bin edges per channel; channels without get quantiles of the summed expectation.
+        settings: bins, shares, held-out part, thin bins.
+
+    Raises:
+        UnknownNameError: an arm, seed, sample, channel or universe that the responses do not have.
+        ConfigError: an exposure, share, edge or policy that is not allowed.
+        DataError: no nominal universe, a nuisance without one of its sides, a sample without events
+            in a channel, or an empty selection.
+    """
+    arm, seed = _choose("arm", arm, responses.arms), _choose("seed", seed, responses.seeds)
+    datasets = {task: data.sel(arm=arm, seed=seed) for task, data in responses.datasets.items()}
+    for name in edges or {}:
+        if name not in datasets:
+            raise UnknownNameError("channel (templates.edges)", name, datasets)
+    first = next(iter(datasets.values()))
+    plan = Plan(
+        exposure=_exposure(exposure, datasets),
+        partition=partition(tuple(datasets), settings.shares, settings.holdout, settings.partition_seed),
+        variations=variations(first, recalibrate),
+        nominal=nominal_universe(first, recalibrate),
+        injected=injected_universe(first, recalibrate, settings.inject) if settings.holdout > 0 else None,
+        settings=settings,
+    )
+    channels = {task: channel_templates(task, data, plan, (edges or {}).get(task)) for task, data in datasets.items()}
+    labels = {task: str(data.attrs.get("observable_label", task)) for task, data in datasets.items()}
+    built = replace(assemble(channels, plan, first, (arm, seed, recalibrate)), labels=labels)
+    record = {**built.record, "provenance": dict(responses.attrs), "exposure_given": exposure is not None}
+    return replace(built, record=record, findings=(*inspect_templates(built), *_remarks(channels, plan)))
+
+
+def templates_all(
+    responses: Responses,
+    *,
+    recalibrate: str = "none",
+    exposure: Mapping[str, float] | None = None,
+    edges: Mapping[str, Sequence[float] | Floats] | None = None,
+    settings: TemplateSettings = DEFAULTS,
+) -> dict[tuple[str, int], Templates]:
+    """Return the templates of every arm and seed, by (arm, seed); all share one partition.
+
+    Arguments and errors are those of ``templates``.
+    """
+    return {
+        (arm, seed): templates(
+            responses,
+            arm=arm,
+            seed=seed,
+            recalibrate=recalibrate,
+            exposure=exposure,
+            edges=edges,
+            settings=settings,
+        )
+        for arm in responses.arms
+        for seed in responses.seeds
+    }
+
+
+def _choose(what: str, given: T | None, allowed: tuple[T, ...]) -> T:
+    if given is None:
+        if len(allowed) != 1:
+            names = ", ".join(map(str, allowed))
+            raise ConfigError(f"responses hold several {what}s ({names}); choose one by {what}=.")
+        return allowed[0]
+    if given not in allowed:
+        raise UnknownNameError(what, str(given), map(str, allowed))
+    return given
+
+
+def _exposure(given: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:
+    """Return expected events per sample, in the order of ``SAMPLES``, then of the mapping."""
+    sums: dict[str, float] = {}
+    for data in datasets.values():
+        sample, weight = data["sample"].values.astype(np.str_), data["weight"].values
+        for name in np.unique(sample):
+            sums[str(name)] = max(sums.get(str(name), 0.0), float(weight[sample == name].sum()))
+    if given is None:
+        found = {name: sums[name] for name in SAMPLES if name in sums}
+    else:
+        for name, events in given.items():
+            if name not in sums:
+                raise UnknownNameError("sample (templates.exposure)", name, sums)
+            if not (np.isfinite(events) and events > 0.0):
+                raise ConfigError(f"templates.exposure.{name} = {events}; expected events are positive and finite.")
+        order = [name for name in SAMPLES if name in given] + [name for name in given if name not in SAMPLES]
+        found = {name: float(given[name]) for name in order}
+    if SAMPLES[0] not in found:
+        raise ConfigError(f"templates: no exposure of the signal sample '{SAMPLES[0]}' (given: {', '.join(found)}).")
+    return found
+
+
+def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Finding]:
+    """Return findings on what was merged, and on why nothing is injected."""
+    found: list[Finding] = []
+    for name, part in channels.items():
+        merges = part.record["merges"]
+        if merges:
+            message = f"{len(merges)} edges were removed to join thin bins; {len(part.edges) - 1} bins are left."
+            found.append(Finding("note", "merged", message, name))
+        if part.held_out is None and plan.settings.holdout > 0.0:
+            message = "a sample has no held-out event here, so there is no injected spectrum."
+            found.append(Finding("warning", "not_injected", message, name))
+    missing = [name for name in SAMPLES if name not in plan.exposure]
+    if missing:
+        found.append(Finding("warning", "missing_sample", f"no events of {', '.join(missing)} are in the templates."))
+    if plan.injected is None and plan.settings.holdout > 0.0:
+        message = "responses hold no injected or joint universe of this calibration, so none is injected."
+        found.append(Finding("note", "not_injected", message))
+    return found

@@ -1,0 +1,50 @@
+"""Choices that shape the templates beyond exposure and edges: bins, shares, held-out part, thin bins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shiftlab.errors import ConfigError
+from shiftlab.templates.binning import EmptyPolicy
+
+__all__ = ["TemplateSettings"]
+
+
+@dataclass(frozen=True)
+class TemplateSettings:
+    """How events become templates.
+
+    Attributes:
+        bins: quantile bins of a channel whose edges are not given; 2 to 4 are usual.
+        shares: share of the exposure per channel; equal when None.
+        holdout: fraction of the vertices that is in no template and serves as injected data.
+        inject: universe of the injected data; when None, the first of the group ``injected``, else
+            the first joint universe.
+        partition_seed: key of the partition over channels and of the held-out part.
+        empty: ``merge`` joins bins of fewer than ``minimum_effective`` effective Monte Carlo events
+            with a neighbour; ``error`` keeps the edges and refuses bins that expect nothing.
+        minimum_effective: see ``empty``.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    bins: int = 3
+    shares: Mapping[str, float] | None = None
+    holdout: float = 0.2
+    inject: str | None = None
+    partition_seed: int = 0
+    empty: EmptyPolicy = "merge"
+    minimum_effective: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if self.bins < 1:
+            raise ConfigError(f"templates.bins = {self.bins}; at least 1 is needed (2 to 4 are usual).")
+        if not 0.0 <= self.holdout < 1.0:
+            raise ConfigError(f"templates.holdout = {self.holdout}; a fraction of the vertices, from 0 to below 1.")
+        if self.empty not in ("merge", "error"):
+            raise ConfigError(f"templates.empty = '{self.empty}'; allowed: merge, error.")
+        if not self.minimum_effective >= 0.0:
+            raise ConfigError(f"templates.minimum_effective = {self.minimum_effective}; it must not be negative.")

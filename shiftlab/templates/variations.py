@@ -1,0 +1,137 @@
+"""Which universes give each template variation: ± pairs per nuisance, and per throw of a frozen map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from shiftlab.errors import DataError, UnknownNameError
+
+__all__ = ["Variation", "injected_universe", "nominal_universe", "variations"]
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One pair of universes at -1 and +1 sigma that becomes one pyhf nuisance.
+
+    A run-frozen random map (gains of all readout channels, say) has an unknown realisation. Its n
+    throws become n nuisances; throw t has the odd shift R_t and the even shift Q_t of the
+    templates, and enters as nominal ± R_t / sqrt(n) + Q_t / n. The covariance of the odd shifts is
+    then the average over realisations, sum_t R_t R_t^T / n, and the even shifts add up to their mean.
+
+    Attributes:
+        name: name of the pyhf modifier: the nuisance, with ``_<throw>`` when there are several.
+        nuisance: name of the detector nuisance.
+        up: position of the universe at +1 sigma.
+        down: position of the universe at -1 sigma.
+        throw: realisation of the frozen maps, 0 without.
+        throws: number n of realisations.
+    """
+
+    name: str
+    nuisance: str
+    up: int
+    down: int
+    throw: int
+    throws: int
+
+    @property
+    def odd_scale(self) -> float:
+        """Factor 1/sqrt(n) of the odd shift."""
+        return float(self.throws**-0.5)
+
+    @property
+    def even_scale(self) -> float:
+        """Factor 1/n of the even shift."""
+        return 1.0 / self.throws
+
+    def describe(self, universes: tuple[str, ...]) -> dict[str, Any]:
+        """Return the variation as plain values for the sidecar."""
+        return {
+            "nuisance": self.nuisance,
+            "up": universes[self.up],
+            "down": universes[self.down],
+            "throw": self.throw,
+            "odd_scale": self.odd_scale,
+            "even_scale": self.even_scale,
+            "prior": {"type": "normal", "mean": 0.0, "sigma": 1.0, "unit": "prior standard deviations"},
+        }
+
+
+def nominal_universe(data: xr.Dataset, recalibrate: str) -> int:
+    """Return the position of the nominal universe; recalibrating the nominal changes nothing.
+
+    Raises:
+        DataError: there is no universe of the group ``nominal``.
+    """
+    nominal = np.flatnonzero(data["group"].values == "nominal")
+    if not len(nominal):
+        raise DataError("responses have no nominal universe, so there is nothing to compare with.")
+    same = nominal[data["recalibrate"].values[nominal] == recalibrate]
+    return int(same[0] if len(same) else nominal[0])
+
+
+def injected_universe(data: xr.Dataset, recalibrate: str, name: str | None) -> int | None:
+    """Return the position of the universe to inject, or None when responses hold none.
+
+    Without a name it is the first of the group ``injected``, else the first joint universe.
+
+    Raises:
+        UnknownNameError: no universe has the name.
+        DataError: the named universe was calibrated in another way.
+    """
+    names = [str(universe) for universe in data["universe"].values]
+    if name is not None:
+        if name not in names:
+            raise UnknownNameError("universe (templates.inject)", name, names)
+        found = names.index(name)
+        given = str(data["recalibrate"].values[found])
+        if given != recalibrate and str(data["group"].values[found]) != "nominal":
+            raise DataError(f"universe '{name}' has recalibrate '{given}', the templates '{recalibrate}'.")
+        return found
+    same = data["recalibrate"].values == recalibrate
+    for group in ("injected", "multisim"):
+        candidates = np.flatnonzero(same & (data["group"].values == group))
+        if len(candidates):
+            return int(candidates[0])
+    return None
+
+
+def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
+    """Return the ±1 sigma pairs of every nuisance, in the order of the coordinate ``nuisance``.
+
+    Universes at other strengths are left to closure tests.
+
+    Raises:
+        UnknownNameError: no universe has this recalibration.
+        DataError: a nuisance has a universe at one sign but not at the other, twice the same one,
+            or two modifiers would have one name.
+    """
+    calibrations = {str(name) for name in data["recalibrate"].values}
+    if recalibrate not in calibrations:
+        raise UnknownNameError("recalibration of the universes", recalibrate, calibrations)
+    chosen = (data["group"].values == "unisim") & (data["recalibrate"].values == recalibrate)
+    value = data["nuisance_value"].values
+    throw = data["throw"].values
+    found: list[Variation] = []
+    for k, nuisance in enumerate(str(name) for name in data["nuisance"].values):
+        others = np.delete(value, k, axis=1)
+        alone = chosen & (np.abs(value[:, k]) == 1.0) & (others == 0.0).all(axis=1)
+        throws = [int(t) for t in np.unique(throw[alone])]
+        for t in throws:
+            sides = [np.flatnonzero(alone & (throw == t) & (value[:, k] == sign)) for sign in (1.0, -1.0)]
+            for sign, side in zip(("+1", "-1"), sides, strict=True):
+                if len(side) != 1:
+                    have = "no universe" if not len(side) else f"{len(side)} universes"
+                    where = f"throw {t}, recalibrate '{recalibrate}'"
+                    raise DataError(f"nuisance '{nuisance}' has {have} at {sign} sigma ({where}); one is needed.")
+            name = nuisance if len(throws) == 1 else f"{nuisance}_{t}"
+            found.append(Variation(name, nuisance, int(sides[0][0]), int(sides[1][0]), t, len(throws)))
+    names = [variation.name for variation in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"two nuisances would be called '{name}'; rename one.")
+    return tuple(found)

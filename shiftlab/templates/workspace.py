@@ -1,0 +1,201 @@
+"""A pyhf workspace from templates, and the sidecar with what the workspace has no place for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from shiftlab.errors import DataError, RunError, UnknownNameError
+from shiftlab.provenance import versions, write_json
+from shiftlab.templates.processing import norm_shape
+
+if TYPE_CHECKING:
+    from shiftlab.templates.templates import Templates
+
+__all__ = ["INTERPOLATION", "MEASUREMENT", "POI", "POI_BOUNDS", "save", "sidecar", "staterror_name", "workspace"]
+
+POI: Final = "mu"
+"""The parameter of interest: scales the yield of the signal sample."""
+
+POI_BOUNDS: Final = (0.0, 10.0)
+"""Allowed range of ``mu``; a negative yield has no Poisson likelihood."""
+
+MEASUREMENT: Final = "detector_systematics"
+"""Name of the workspace's one measurement."""
+
+INTERPOLATION: Final = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
+"""pyhf ``modifier_settings`` that the fit uses; pyhf's JSON cannot hold them, and they change results."""
+
+_OVERLAP: Final = (
+    "No event is in two channels: each vertex enters the channel that a keyed hash of its vertex_uid names, "
+    "so the product of the channels' Poisson terms counts each event once. Data events are to be divided by "
+    "the same rule. Held-out vertices are in no template. All universes hold the same events."
+)
+
+
+def staterror_name(channel: str) -> str:
+    """Return the name of a channel's Monte Carlo statistics modifier."""
+    return f"mcstat_{channel}"
+
+
+def workspace(templates: Templates, observation: str = "asimov") -> dict[str, Any]:
+    """Return a workspace of pyhf's schema 1.0.0: one measurement, ``mu`` on the signal.
+
+    Per channel and sample each nuisance is a normsys (yield) and a histosys (shape) of one name, shared
+    by all channels and samples; ``mcstat_<channel>`` is the staterror from sums of squared weights.
+
+    Args:
+        templates: what to write.
+        observation: name of the spectrum in ``observations``.
+
+    Raises:
+        UnknownNameError: there is no such observation.
+        DataError: a template has a negative bin, or a channel expects no events.
+    """
+    if observation not in templates.observations:
+        raise UnknownNameError("observation", observation, templates.observations)
+    _refuse(templates)
+    counts = templates.observations[observation].counts
+    return {
+        "version": "1.0.0",
+        "channels": [{"name": channel, "samples": _samples(templates, channel)} for channel in templates.channels],
+        "observations": [
+            {"name": channel, "data": counts[templates.slice(channel)].tolist()} for channel in templates.channels
+        ],
+        "measurements": [
+            {
+                "name": MEASUREMENT,
+                "config": {"poi": POI, "parameters": [{"name": POI, "inits": [1.0], "bounds": [list(POI_BOUNDS)]}]},
+            }
+        ],
+    }
+
+
+def _refuse(templates: Templates) -> None:
+    for name in ("nominal", "up", "down"):
+        below = np.argwhere(getattr(templates, name) < 0.0)
+        if len(below):
+            where = templates.bins.iloc[int(below[0][-1])]
+            sample = templates.samples[int(below[0][-2])]
+            nuisance = "" if name == "nominal" else f", nuisance '{templates.nuisances[int(below[0][0])]}'"
+            raise DataError(
+                f"templates {templates.name}: {name} is negative in channel '{where.channel}', sample '{sample}', "
+                f"bin {where.bin}{nuisance}. Merge bins or give the channel more events."
+            )
+    for channel in templates.channels:
+        empty = np.flatnonzero(~(templates.expected[templates.slice(channel)] > 0.0))
+        if len(empty):
+            raise DataError(f"templates {templates.name}: channel '{channel}', bin {empty[0]} expects no events.")
+
+
+def _samples(templates: Templates, channel: str) -> list[dict[str, Any]]:
+    part = templates.slice(channel)
+    samples = []
+    for s, sample in enumerate(templates.samples):
+        modifiers: list[dict[str, Any]] = []
+        if sample == templates.signal:
+            modifiers.append({"name": POI, "type": "normfactor", "data": None})
+        for k, nuisance in enumerate(templates.nuisances):
+            modifiers.extend(_modifiers(templates, nuisance, k, s, part))
+        error = np.sqrt(templates.variance[s, part]).tolist()
+        modifiers.append({"name": staterror_name(channel), "type": "staterror", "data": error})
+        samples.append({"name": sample, "data": templates.nominal[s, part].tolist(), "modifiers": modifiers})
+    return samples
+
+
+def _modifiers(templates: Templates, nuisance: str, k: int, s: int, part: slice) -> list[dict[str, Any]]:
+    split = norm_shape(templates.nominal[s, part], templates.up[k, s, part], templates.down[k, s, part])
+    found: list[dict[str, Any]] = []
+    if split.norm_up is not None and split.norm_down is not None and (split.norm_up, split.norm_down) != (1.0, 1.0):
+        found.append({"name": nuisance, "type": "normsys", "data": {"hi": split.norm_up, "lo": split.norm_down}})
+    if split.shape_up is not None and split.shape_down is not None:
+        data = {"hi_data": split.shape_up.tolist(), "lo_data": split.shape_down.tolist()}
+        found.append({"name": nuisance, "type": "histosys", "data": data})
+    return found
+
+
+def sidecar(templates: Templates) -> dict[str, Any]:
+    """Return plain values: interpolation, priors, seeds, partition, processing, findings, spectra, provenance."""
+    variations = dict(templates.record.get("variations", {}))
+    return {
+        "arm": templates.arm,
+        "seed": templates.seed,
+        "recalibrate": templates.recalibrate,
+        "signal": templates.signal,
+        "interpolation": INTERPOLATION,
+        "poi": {"name": POI, "bounds": list(POI_BOUNDS), "prior": None},
+        "nuisances": {name: variations.get(name, {}) for name in templates.nuisances},
+        "mc_statistics": {"modifier": "staterror", "constraint": "normal", "variance": "sum of squared weights"},
+        "event_overlap": _OVERLAP,
+        "edges": {channel: templates.edges[channel].tolist() for channel in templates.channels},
+        "labels": dict(templates.labels),
+        "record": {name: value for name, value in templates.record.items() if name != "variations"},
+        "processing": _processing(templates),
+        "monte_carlo_limits": {
+            row.nuisance: {
+                "information": row.information,
+                "fake_information": row.fake_information,
+                "fake_sigma": row.fake_sigma,
+                "mc_limited": bool(row.mc_limited),
+            }
+            for row in templates.constraints().itertuples()
+        },
+        "findings": [finding.as_dict() for finding in templates.findings],
+        "observations": {
+            name: {
+                "universe": o.universe,
+                "counts": o.counts.tolist(),
+                "mc_variance": o.variance.tolist(),
+                "nuisances": dict(o.nuisances),
+            }
+            for name, o in templates.observations.items()
+        },
+        "versions": versions(),
+    }
+
+
+def _processing(templates: Templates) -> list[dict[str, Any]]:
+    """One entry per nuisance, channel and sample: what became of the raw variation."""
+    entries: list[dict[str, Any]] = []
+    for k, nuisance in enumerate(templates.nuisances):
+        for channel in templates.channels:
+            part = templates.slice(channel)
+            for s, sample in enumerate(templates.samples):
+                kinds = {m["type"] for m in _modifiers(templates, nuisance, k, s, part)}
+                split = norm_shape(templates.nominal[s, part], templates.up[k, s, part], templates.down[k, s, part])
+                entries.append(
+                    {
+                        "nuisance": nuisance,
+                        "channel": channel,
+                        "sample": sample,
+                        "modifiers": sorted(kinds),
+                        "norm_up": split.norm_up,
+                        "norm_down": split.norm_down,
+                        "symmetrised": False,
+                        "smoothed": False,
+                        "pruned": False,
+                    }
+                )
+    return entries
+
+
+def save(templates: Templates, folder: Path) -> None:
+    """Write ``workspace.json`` (Asimov data, checked against pyhf's schema) and ``workspace.meta.json``.
+
+    Raises:
+        DataError: the workspace breaks pyhf's schema, or the templates cannot make one.
+        RunError: a file cannot be written; the previous one stays.
+    """
+    import pyhf
+
+    spec = workspace(templates)
+    try:
+        pyhf.schema.validate(spec, "workspace.json")
+    except pyhf.exceptions.InvalidSpecification as error:
+        raise DataError(f"templates {templates.name}: the workspace breaks pyhf's schema: {error}") from error
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"cannot write templates: '{folder}' is a file, not a folder.")
+    write_json(folder / "workspace.json", spec)
+    write_json(folder / "workspace.meta.json", sidecar(templates))
