@@ -1,0 +1,47 @@
+# make demo   installs into .venv, runs the demo study and prints the path of its report
+# make test   installs into .venv and passes style, types, import rules and tests
+#
+# PYTHON=python3.12 chooses the interpreter; PIP_ARGS adds options to pip, say another index for torch.
+
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test venv docs samples train clean
+
+demo: $(STAMP)
+	@$(BIN)/shiftlab run study=demo
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+venv: $(STAMP)
+
+docs: $(STAMP)
+	$(BIN)/pip install $(PIP_ARGS) -q -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict -f docs/mkdocs.yml
+
+samples: $(STAMP)
+	$(BIN)/pip install $(PIP_ARGS) -q -c constraints.txt -e '.[sim]'
+	$(BIN)/python -m studies.samples
+
+train: $(STAMP)
+	$(BIN)/shiftlab train study=demo
+
+clean:
+	rm -rf .venv outputs dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "shiftlab needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module: install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@

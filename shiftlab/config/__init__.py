@@ -1,0 +1,19 @@
+"""Configuration: from files and ``key=value`` words to one validated study."""
+
+from shiftlab.config.names import registries
+from shiftlab.config.study import Job, build, compose_study, locate, read_study, study_titles
+from shiftlab.config.words import combinations, config_dir, options, read_words
+
+__all__ = [
+    "Job",
+    "build",
+    "combinations",
+    "compose_study",
+    "config_dir",
+    "locate",
+    "options",
+    "read_study",
+    "read_words",
+    "registries",
+    "study_titles",
+]

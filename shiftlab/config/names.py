@@ -1,0 +1,103 @@
+"""Names and values of a study against what is registered and what lies on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from shiftlab import arms, events, tasks
+from shiftlab.detector import Detector, effects
+from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
+from shiftlab.plan import StudyConfig
+from shiftlab.registry import Registry
+from shiftlab.tasks import NEUTRINOS
+
+__all__ = ["check_files", "check_names", "registries"]
+
+
+def registries(plugins: Sequence[Path] = ()) -> dict[str, Registry[Any]]:
+    """Return what can be plugged in, by the word that ``shiftlab list`` uses.
+
+    Args:
+        plugins: Loose Python files whose classes are added.
+
+    Raises:
+        ConfigError: a file is missing or cannot be imported.
+    """
+    found: dict[str, Registry[Any]] = {
+        "arms": arms.registry(),
+        "effects": effects(),
+        "readers": events.registry(),
+        "tasks": tasks.registry(),
+    }
+    for path in plugins:
+        for registry in found.values():
+            try:
+                registry.add_file(path)
+            except (ImportError, SyntaxError, AttributeError, NameError, TypeError) as error:
+                raise ConfigError(f"plugins: '{path}' cannot be imported: {error}") from error
+    return found
+
+
+def check_names(study: StudyConfig, mistakes: list[str]) -> None:
+    """Add one message for each arm, task, nuisance or sample that does not exist, or value out of its bounds."""
+    try:
+        known = registries(study.plugins)
+    except ShiftlabError as error:
+        mistakes.append(str(error))
+        return
+    _check_list("arms.names", "arm", study.arms.names, known["arms"].names(), mistakes)
+    _check_list("tasks.names", "task", study.tasks, known["tasks"].names(), mistakes)
+    _check_list("exposure", "sample", tuple(study.exposure), NEUTRINOS, mistakes)
+    if not study.arms.seeds:
+        mistakes.append("arms.seeds: empty; name at least one.")
+    if study.universes.joint % 2:
+        mistakes.append(f"universes.joint: {study.universes.joint} is given; they come in pairs, so an even number.")
+    try:
+        detector = Detector.from_config(study.detector)
+    except ShiftlabError as error:
+        mistakes.append(f"detector: {error}")
+        return
+    _check_nuisances(study, detector, mistakes)
+
+
+def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:
+    """Add one message for each file that the study needs and that is not there."""
+    data = study.data
+    for key, path in (("evaluation", data.evaluation), ("muons", data.muons), ("train", data.train)):
+        if path is not None and not path.is_file():
+            mistakes.append(f"data.{key}: no file '{path}'.")
+    if (purpose == "train" or study.retrain) and data.train is None:
+        mistakes.append("data.train: missing; training needs a sample, which `make samples` makes.")
+    if purpose == "run" and not study.retrain and not study.arms.checkpoints.is_dir():
+        mistakes.append(
+            f"arms.checkpoints: no folder '{study.arms.checkpoints}'; `shiftlab train study={study.name}` makes it."
+        )
+
+
+def _check_list(key: str, what: str, given: Sequence[str], allowed: Sequence[str], mistakes: list[str]) -> None:
+    if not given:
+        mistakes.append(f"{key}: empty; name at least one of {', '.join(allowed)}.")
+    mistakes += [f"{key}: {UnknownNameError(what, name, allowed)}" for name in given if name not in allowed]
+
+
+def _check_nuisances(study: StudyConfig, detector: Detector, mistakes: list[str]) -> None:
+    parameters = {nuisance.name: nuisance.parameter for nuisance in detector.nuisances}
+    universes = study.universes
+    wanted: list[tuple[str, str, tuple[float, ...]]] = [
+        *(("universes.only", name, ()) for name in universes.only or ()),
+        *(("universes.throws", name, ()) for name in universes.throws),
+        *(("universes.mip", name, ()) for name in universes.mip),
+        *(("injected", name, (value,)) for name, value in study.injected.items()),
+        *(("universes.strengths", name, universes.strengths) for name in parameters),
+    ]
+    for key, name, strengths in wanted:
+        if name not in parameters:
+            mistakes.append(f"{key}: {UnknownNameError('nuisance', name, parameters)}")
+            continue
+        for strength in strengths:
+            try:
+                parameters[name].value(strength)
+            except ConfigError as error:
+                mistakes.append(f"{key}: {name} at {strength:+g} sigma: {error}")
