@@ -1,1 +1,35 @@
-"""."""
+"""Detectors: stages, effects, universes and keyed draws, from energy deposits to images."""
+
+from shiftlab.detector.chain import Detector, Nuisance
+from shiftlab.detector.effect import STAGES, Effect, effects
+from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.mask import broken
+from shiftlab.detector.parameter import Parameter
+from shiftlab.detector.prepared import Prepared
+from shiftlab.detector.presets import detector
+from shiftlab.detector.state import Cells, Charge, Value
+from shiftlab.detector.stream import Stream
+from shiftlab.detector.universe import NOMINAL, Universe, multisim, unisim
+from shiftlab.errors import ConfigError
+
+__all__ = [
+    "NOMINAL",
+    "STAGES",
+    "Cells",
+    "Charge",
+    "ConfigError",
+    "Detector",
+    "Effect",
+    "Geometry",
+    "Nuisance",
+    "Parameter",
+    "Prepared",
+    "Stream",
+    "Universe",
+    "Value",
+    "broken",
+    "detector",
+    "effects",
+    "multisim",
+    "unisim",
+]

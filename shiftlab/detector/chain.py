@@ -1,0 +1,272 @@
+"""A virtual detector: its stages in order, from energy deposits to a calibrated image, in any universe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shiftlab.detector.calibration import calibrate, muon_peak
+from shiftlab.detector.configuration import settings
+from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, STAGES, Effect
+from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.parameter import Parameter
+from shiftlab.detector.prepared import Prepared, prepare
+from shiftlab.detector.state import Cells, Charge
+from shiftlab.detector.stream import Stream
+from shiftlab.detector.universe import NOMINAL, Universe
+from shiftlab.errors import ConfigError, UnknownNameError
+from shiftlab.events.deposits import Deposits
+from shiftlab.events.image import Image
+
+__all__ = ["Detector", "Nuisance"]
+
+Values = Mapping[str, Mapping[str, float]]
+"""Physical values by effect and parameter."""
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """A parameter that has an uncertainty.
+
+    Attributes:
+        name: ``{effect}_{parameter}``, also the name of the pyhf modifier.
+        effect: name of the effect.
+        parameter: the parameter with its prior.
+    """
+
+    name: str
+    effect: str
+    parameter: Parameter
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector and its uncertainties.
+
+    Attributes:
+        name: say ``pixel_lar``.
+        geometry: volume, drift and lattice.
+        effects: in the order of their stages (sorted when made).
+        seed: of all keyed draws.
+        diffusion: longitudinal and transverse diffusion constants, cm2/s (SBND's 4.0 and 8.8).
+
+    Raises:
+        ConfigError: two effects share a name, a stage takes no effects, an effect needs a field that
+            its stage does not have, or nominal values contradict each other.
+    """
+
+    name: str
+    geometry: Geometry
+    effects: tuple[Effect[Any], ...]
+    seed: int = 1
+    diffusion: tuple[float, float] = (4.0, 8.8)
+
+    def __post_init__(self) -> None:
+        """Order the effects and refuse a chain that cannot run."""
+        for effect in self.effects:
+            _refuse_unfit(effect)
+        order = sorted(self.effects, key=lambda effect: STAGES.index(effect.stage))
+        object.__setattr__(self, "effects", tuple(order))
+        names = [effect.name for effect in order]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"detector '{self.name}': effect '{name}' is listed twice.")
+        if not all(constant >= 0 for constant in self.diffusion):
+            raise ConfigError(f"detector '{self.name}': diffusion {self.diffusion} must not be negative.")
+        values = self.values(NOMINAL)
+        for effect in self._at(LATTICE_STAGES):
+            effect.check(values[effect.name], self._floor(values, before=effect))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Detector:
+        """Return the detector of a configuration (``configs/detector/*.yaml``); keys as in ``settings``.
+
+        Raises:
+            ConfigError: a key or value is not allowed; the message names it.
+        """
+        return cls(*settings(config))
+
+    @property
+    def nuisances(self) -> tuple[Nuisance, ...]:
+        """The parameters with an uncertainty that act in the nominal detector, in chain order."""
+        found = []
+        for effect in self.effects:
+            nominal = {parameter.name: parameter.nominal for parameter in effect.parameters}
+            for parameter in effect.parameters:
+                acts = parameter.requires is None or nominal[parameter.requires[0]] == parameter.requires[1]
+                if parameter.sigma > 0 and not parameter.choices and acts:
+                    found.append(Nuisance(f"{effect.name}_{parameter.name}", effect.name, parameter))
+        return tuple(found)
+
+    def values(self, universe: Universe) -> dict[str, dict[str, float]]:
+        """Return the physical value of every parameter of every effect in a universe.
+
+        Raises:
+            UnknownNameError: the universe names a nuisance that the detector does not have.
+            ConfigError: a value is outside its bounds, or the parameter does not act in this universe.
+        """
+        known = {f"{e.name}_{p.name}": p for e in self.effects for p in e.parameters}
+        for name, _ in universe.nuisances:
+            if name not in known:
+                raise UnknownNameError("nuisance", name, known)
+        values: dict[str, dict[str, float]] = {}
+        for effect in self.effects:
+            own = values[effect.name] = {}
+            for parameter in effect.parameters:
+                shift = universe.value(f"{effect.name}_{parameter.name}")
+                try:
+                    own[parameter.name] = parameter.value(shift)
+                except ConfigError as error:
+                    raise ConfigError(f"universe '{universe.name}', effect {effect.name}: {error}") from error
+            _refuse_idle(effect, own, universe)
+        return values
+
+    def prepare(self, deposits: Deposits) -> Prepared:
+        """Return what no universe changes about ``deposits``; to be kept and recorded in many universes.
+
+        Raises:
+            DataError: a deposit has a NaN, infinite or negative number.
+        """
+        return prepare(deposits, self.geometry, self.diffusion)
+
+    def image(self, events: Prepared | Deposits, universe: Universe = NOMINAL, *, scale: float = 1.0) -> Image:
+        """Return what the detector records of ``events`` in ``universe``.
+
+        Args:
+            events: deposits, or what ``prepare`` made of them.
+            universe: nuisance values and throw.
+            scale: factor on the energies, from ``mip_factor`` where the universe is recalibrated.
+
+        Raises:
+            ConfigError: a value is outside its bounds, or ``events`` were prepared for another detector.
+            DataError: from ``prepare``.
+        """
+        prepared = self._prepared(events)
+        values = self.values(universe)
+        floor = self._floor(values)
+        charge = self._arriving(prepared, universe, values)
+        cells = replace(
+            prepared.cells,
+            electrons=prepared.footprint.collect(charge.electrons),
+            floor=torch.full_like(prepared.cells.floor, floor),
+        )
+        for effect in self._at(LATTICE_STAGES):
+            stream = Stream(self.seed, effect.name, universe.throw, prepared.memory)
+            cells = effect.apply(cells, values[effect.name], stream)
+        return calibrate(cells, self.response(cells.cell.device), scale)
+
+    def response(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return float64 (layer,): the nominal response to a minimum-ionising particle per drift layer."""
+        times = self.geometry.layer_times(device)
+        total = torch.ones_like(times)
+        values = self.values(NOMINAL)
+        for effect in self.effects:
+            total = total * effect.response(self.geometry, times, values[effect.name])
+        return total
+
+    def mip_factor(self, muons: Prepared | Deposits, universe: Universe) -> float:
+        """Return nominal over shifted peak of the muons' voxel energies: the ``scale`` that restores it.
+
+        Raises:
+            DataError: the muon sample is too small.
+        """
+        prepared = self._prepared(muons)
+        return muon_peak(self.image(prepared)) / muon_peak(self.image(prepared, universe))
+
+    def summary(self, deposits: Deposits | Prepared) -> dict[str, float]:
+        """Return numbers on what the nominal detector keeps of ``deposits``.
+
+        ``charge_kept`` is the charge read out over the charge that arrives at the anode (thresholds,
+        dead channels and noise included).
+        """
+        prepared = self._prepared(deposits)
+        arriving = self._arriving(prepared, NOMINAL, self.values(NOMINAL)).electrons
+        image = self.image(prepared)
+        total = float(arriving.sum())
+        events = max(len(prepared), 1)
+        return {
+            "events": len(prepared),
+            "deposits": len(arriving),
+            "dropped_deposits": int(prepared.dropped.sum()),
+            "dropped_energy": float(prepared.dropped_energy.sum()),
+            "energy": float(prepared.charge.energy.sum()),
+            "charge_kept": float(image.charge.to(torch.float64).sum()) / total if total else 0.0,
+            "energy_recorded": float(image.energy.to(torch.float64).sum()),
+            "voxels_per_event": len(image.cell) / events,
+            "cells_per_event": len(prepared.cells.cell) / events,
+            "empty_events": int((image.offsets[1:] == image.offsets[:-1]).sum()),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything that defines the detector as plain JSON values."""
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "geometry": self.geometry.to_dict(),
+            "diffusion": {"longitudinal": self.diffusion[0], "transverse": self.diffusion[1]},
+            "effects": {
+                effect.name: {
+                    "stage": effect.stage,
+                    "parameters": {parameter.name: parameter.to_dict() for parameter in effect.parameters},
+                }
+                for effect in self.effects
+            },
+        }
+
+    def _at(self, stages: tuple[str, ...]) -> tuple[Effect[Any], ...]:
+        return tuple(effect for effect in self.effects if effect.stage in stages)
+
+    def _prepared(self, events: Prepared | Deposits) -> Prepared:
+        if isinstance(events, Deposits):
+            return self.prepare(events)
+        if events.origin != (self.geometry, self.diffusion):
+            raise ConfigError(f"these events were prepared for another geometry or diffusion than '{self.name}' has.")
+        return events
+
+    def _arriving(self, prepared: Prepared, universe: Universe, values: Values) -> Charge:
+        charge = prepared.charge
+        for effect in self._at(DEPOSIT_STAGES):
+            stream = Stream(self.seed, effect.name, universe.throw)
+            charge = effect.apply(charge, values[effect.name], stream)
+        return charge
+
+    def _floor(self, values: Values, before: Effect[Any] | None = None) -> float:
+        """Return the least charge, before an effect or after read out, that can pass the threshold."""
+        floor = float("-inf")
+        for effect in reversed(self._at(LATTICE_STAGES)):
+            floor = effect.least(floor, values[effect.name])
+            if effect is before:
+                break
+        return floor
+
+
+def _refuse_unfit(effect: Effect[Any]) -> None:
+    if effect.stage in DEPOSIT_STAGES:
+        state: type[Charge] | type[Cells] = Charge
+    elif effect.stage in LATTICE_STAGES:
+        state = Cells
+    else:
+        raise ConfigError(
+            f"effect {effect.name}: stage '{effect.stage}' takes no effects; allowed: "
+            f"{', '.join((*DEPOSIT_STAGES, *LATTICE_STAGES))}."
+        )
+    missing = [name for name in effect.needs if name not in {field.name for field in fields(state)}]
+    if missing:
+        raise ConfigError(f"effect {effect.name} needs {', '.join(missing)}, which stage {effect.stage} does not have.")
+
+
+def _refuse_idle(effect: Effect[Any], values: Mapping[str, float], universe: Universe) -> None:
+    """Refuse a displaced parameter that does nothing, say Birks' k while the box model is chosen."""
+    for parameter in effect.parameters:
+        if parameter.requires is None or universe.value(f"{effect.name}_{parameter.name}") == 0:
+            continue
+        name, needed = parameter.requires
+        if values[name] != needed:
+            raise ConfigError(
+                f"universe '{universe.name}': {effect.name}_{parameter.name} is displaced, but it acts only "
+                f"where {effect.name} {name} = {needed:g}, not {values[name]:g}."
+            )

@@ -1,0 +1,124 @@
+"""A detector's settings from the plain values of a configuration, every key and number checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from shiftlab.detector.effect import Effect, effects
+from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.parameter import Parameter
+from shiftlab.errors import ConfigError, UnknownNameError
+
+__all__ = ["Settings", "settings"]
+
+
+class Settings(NamedTuple):
+    """What a detector is made of, in the order of ``Detector``'s arguments."""
+
+    name: str
+    geometry: Geometry
+    effects: tuple[Effect[Any], ...]
+    seed: int
+    diffusion: tuple[float, float]
+
+
+def settings(config: Mapping[str, Any]) -> Settings:
+    """Return the settings of the detector of a configuration (``configs/detector/*.yaml``).
+
+    Keys: ``name``; ``seed``; ``geometry`` (fields of ``Geometry``); ``diffusion`` (``longitudinal`` and
+    ``transverse``, cm2/s); ``effects``, a mapping from effect to parameters, each a nominal value, the name
+    of a choice, or a mapping with ``nominal``, ``sigma``, ``bounds``, ``source``, ``confidence``.
+
+    Raises:
+        ConfigError: a key or value is not allowed; the message names it.
+    """
+    _known("detector", config, ("name", "seed", "geometry", "diffusion", "effects"))
+    constants = config.get("diffusion", {})
+    _known("detector.diffusion", constants, ("longitudinal", "transverse"))
+    chosen = config.get("effects", {})
+    if not isinstance(chosen, Mapping):
+        raise ConfigError("detector.effects must map each effect's name to its parameters (or to nothing).")
+    return Settings(
+        name=str(config.get("name", "detector")),
+        geometry=_geometry(config.get("geometry", {})),
+        effects=tuple(_effect(str(key), values or {}) for key, values in chosen.items()),
+        seed=_whole("detector.seed", config.get("seed", 1)),
+        diffusion=(
+            _number("detector.diffusion.longitudinal", constants.get("longitudinal", 4.0)),
+            _number("detector.diffusion.transverse", constants.get("transverse", 8.8)),
+        ),
+    )
+
+
+def _geometry(values: Mapping[str, Any]) -> Geometry:
+    _known("detector.geometry", values, [field.name for field in dataclasses.fields(Geometry)])
+    changed: dict[str, Any] = {}
+    for key, value in values.items():
+        place = f"detector.geometry.{key}"
+        if key == "size":
+            if isinstance(value, str) or not isinstance(value, Sequence):
+                raise ConfigError(f"{place} = {value!r} must be three numbers (x, y, z in cm).")
+            changed[key] = tuple(_number(place, edge) for edge in value)
+        else:
+            changed[key] = _whole(place, value) if key == "chip" else _number(place, value)
+    return dataclasses.replace(Geometry(), **changed)
+
+
+def _effect(name: str, values: Mapping[str, Any]) -> Effect[Any]:
+    kind = effects().get(name)
+    own = {parameter.name: parameter for parameter in kind.parameters}
+    _known(f"detector.effects.{name}", values, own)
+    place = f"detector.effects.{name}"
+    return kind({key: _parameter(f"{place}.{key}", own[key], value) for key, value in values.items()})
+
+
+def _parameter(place: str, default: Parameter, value: Any) -> Parameter:
+    if not isinstance(value, Mapping):
+        value = {"nominal": value}
+    _known(place, value, ("nominal", "sigma", "bounds", "source", "confidence"))
+    changed: dict[str, Any] = dict(value)
+    if default.choices and isinstance(changed.get("nominal"), str):
+        if changed["nominal"] not in default.choices:
+            raise UnknownNameError(place, changed["nominal"], default.choices)
+        changed["nominal"] = default.choices.index(changed["nominal"])
+    for key in ("nominal", "sigma"):
+        if key in changed:
+            changed[key] = _number(f"{place}.{key}", changed[key])
+    if "bounds" in changed:
+        if len(changed["bounds"]) != 2:
+            raise ConfigError(f"{place}.bounds must be two numbers, the smallest and the largest value.")
+        low, high = (_number(f"{place}.bounds", bound) for bound in changed["bounds"])
+        changed["bounds"] = (low, high)
+    try:
+        return dataclasses.replace(default, **changed)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _number(place: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{place} = {value!r} is not a number.") from error
+    if math.isnan(number):
+        raise ConfigError(f"{place} is NaN; a number is needed.")
+    return number
+
+
+def _whole(place: str, value: Any) -> int:
+    number = _number(place, value)
+    if number != int(number):
+        raise ConfigError(f"{place} = {value!r} is not a whole number.")
+    return int(number)
+
+
+def _known(place: str, given: Any, allowed: Iterable[str]) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{place} = {given!r} must be a mapping with keys among {', '.join(sorted(allowed))}.")
+    names = list(allowed)
+    for key in given:
+        if key not in names:
+            raise UnknownNameError(f"key of {place}", str(key), names)

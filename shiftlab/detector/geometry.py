@@ -1,0 +1,109 @@
+"""The volume, drift and lattice of a virtual pixel detector."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shiftlab.errors import ConfigError
+from shiftlab.units import ARGON_DENSITY
+
+__all__ = ["Geometry"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A box from the origin with its anode at x = 0: x is the drift distance, the beam runs along z.
+
+    Attributes:
+        size: Edge lengths along x, y, z in cm.
+        pitch: Edge of a cubic lattice cell in cm; a readout channel is one (y, z) pixel.
+        drift_velocity: cm/us (SBND's 0.1563 at 0.5 kV/cm and 88 K).
+        efield: Drift field in kV/cm.
+        density: Liquid-argon density in g/cm3.
+        chip: Pixels along each side of the square of one chip (LArPix: 8 x 8 = 64 channels).
+
+    Raises:
+        ConfigError: a length, speed, field or density is not positive, or the size is not a whole number of cells.
+    """
+
+    size: tuple[float, float, float] = (230.4, 230.4, 230.4)
+    pitch: float = 0.3
+    drift_velocity: float = 0.1563
+    efield: float = 0.5
+    density: float = ARGON_DENSITY
+    chip: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse a detector that cannot be built."""
+        object.__setattr__(self, "size", tuple(float(edge) for edge in self.size))
+        if len(self.size) != 3:
+            raise ConfigError(f"geometry.size has {len(self.size)} numbers; it needs 3 (x, y, z in cm).")
+        for name in ("pitch", "drift_velocity", "efield", "density", "chip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"geometry.{name} = {getattr(self, name)} must be positive.")
+        for axis, edge in zip("xyz", self.size, strict=True):
+            cells = edge / self.pitch
+            if round(cells) < 1 or abs(cells - round(cells)) > 1e-6 * cells:
+                raise ConfigError(f"geometry.size: {axis} = {edge} cm is not a whole number of {self.pitch} cm cells.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of cells along x, y, z."""
+        nx, ny, nz = (round(edge / self.pitch) for edge in self.size)
+        return nx, ny, nz
+
+    @property
+    def cells(self) -> int:
+        """Number of lattice cells."""
+        nx, ny, nz = self.shape
+        return nx * ny * nz
+
+    @property
+    def channels(self) -> int:
+        """Number of readout channels (pixels of the anode)."""
+        return self.shape[1] * self.shape[2]
+
+    def inside(self, position: Tensor) -> Tensor:
+        """Return a bool mask (point,): which points (point, 3), cm, lie in the volume (upper faces excluded)."""
+        upper = torch.tensor(self.size, dtype=torch.float64, device=position.device)
+        point = position.to(torch.float64)
+        index = torch.floor(point / self.pitch)
+        limit = torch.tensor(self.shape, dtype=torch.float64, device=position.device)
+        return ((point >= 0) & (point < upper) & (index < limit)).all(dim=1)
+
+    def index(self, position: Tensor) -> Tensor:
+        """Return int64 (point, 3): the cell indices along x, y, z of points (point, 3) in cm."""
+        return torch.floor(position.to(torch.float64) / self.pitch).to(torch.int64)
+
+    def cell(self, position: Tensor) -> Tensor:
+        """Return int64 (point,): the lattice index ``(ix * ny + iy) * nz + iz`` of points inside the volume."""
+        _, ny, nz = self.shape
+        index = self.index(position)
+        return (index[:, 0] * ny + index[:, 1]) * nz + index[:, 2]
+
+    def channel(self, cell: Tensor) -> Tensor:
+        """Return int64 (cell,): the readout channel ``iy * nz + iz`` of lattice cells."""
+        return cell % self.channels
+
+    def chip_of(self, channel: Tensor) -> Tensor:
+        """Return int64 (channel,): the chip that reads each readout channel."""
+        _, _, nz = self.shape
+        along = -(-nz // self.chip)
+        return (channel // nz // self.chip) * along + channel % nz // self.chip
+
+    def drift_time(self, position: Tensor) -> Tensor:
+        """Return float64 (point,): the time in us that charge at ``position`` (point, 3), cm, drifts."""
+        return position[:, 0].to(torch.float64) / self.drift_velocity
+
+    def layer_times(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return float64 (nx,): the drift time in us from the centre of each layer of cells."""
+        layer = torch.arange(self.shape[0], dtype=torch.float64, device=device)
+        return (layer + 0.5) * self.pitch / self.drift_velocity
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a configuration or a provenance record."""
+        return {**asdict(self), "size": list(self.size)}

@@ -1,0 +1,138 @@
+"""What an effect works on: ionisation charge of energy deposits, or charge in the cells of the read-out lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from shiftlab.detector.geometry import Geometry
+from shiftlab.events.deposits import EventTable
+
+__all__ = ["Cells", "Charge", "Value"]
+
+Value: TypeAlias = float | Tensor
+"""A parameter's physical value: one number, or a tensor of shape (event,)."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Charge of each deposit, from ionisation to the anode.
+
+    Attributes:
+        geometry: the detector's volume and lattice.
+        table: the events.
+        event: int64 (deposit,), the event of each deposit, ascending.
+        position: float32 (deposit, 3), cm.
+        energy: float64 (deposit,), MeV.
+        dedx: float64 (deposit,), MeV/cm, of the step; 0 for a point deposit.
+        electrons: float64 (deposit,), charge that is left.
+    """
+
+    geometry: Geometry
+    table: EventTable
+    event: Tensor
+    position: Tensor
+    energy: Tensor
+    dedx: Tensor
+    electrons: Tensor
+
+    @property
+    def drift_time(self) -> Tensor:
+        """float64 (deposit,): drift time to the anode in us."""
+        return self.geometry.drift_time(self.position)
+
+    def per_row(self, value: Value) -> Value:
+        """Return a value per deposit where ``value`` is per event, else the one number."""
+        return _per_row(value, self.event)
+
+    def with_electrons(self, electrons: Tensor) -> Charge:
+        """Return the same deposits with other charge."""
+        return replace(self, electrons=electrons)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Charge of lattice cells, one row each, ascending in (event, cell); a cell without a row holds none.
+
+    Attributes:
+        geometry: the detector's volume and lattice.
+        table: the events; one without rows keeps its place.
+        event: int64 (row,), the event of each row.
+        key: int64 (row,), that event's key, for draws.
+        cell: int64 (row,), lattice index.
+        electrons: float64 (row,), charge.
+        floor: float64 (event,), electrons below which a cell can no longer end above threshold;
+            an effect may leave such cells out; minus infinity when there is no threshold.
+    """
+
+    geometry: Geometry
+    table: EventTable
+    event: Tensor
+    key: Tensor
+    cell: Tensor
+    electrons: Tensor
+    floor: Tensor
+
+    @property
+    def address(self) -> Tensor:
+        """int64 (row,): ``event * cells + cell``, strictly ascending."""
+        return self.event * self.geometry.cells + self.cell
+
+    @property
+    def channel(self) -> Tensor:
+        """int64 (row,): readout channel."""
+        return self.geometry.channel(self.cell)
+
+    @property
+    def layer(self) -> Tensor:
+        """int64 (row,): index of the cell along the drift."""
+        return self.cell // self.geometry.channels
+
+    def per_row(self, value: Value) -> Value:
+        """Return a value per row where ``value`` is per event, else the one number."""
+        return _per_row(value, self.event)
+
+    def with_electrons(self, electrons: Tensor) -> Cells:
+        """Return the same cells with other charge."""
+        return replace(self, electrons=electrons)
+
+    def rows(self, index: Tensor) -> Cells:
+        """Return the rows of an index or mask, in order."""
+        return replace(
+            self,
+            event=self.event[index],
+            key=self.key[index],
+            cell=self.cell[index],
+            electrons=self.electrons[index],
+        )
+
+    def keep(self, mask: Tensor) -> Cells:
+        """Return the rows where ``mask`` (row,) is True; every event keeps its place."""
+        return self.rows(torch.nonzero(mask).squeeze(1))
+
+    def insert(self, event: Tensor, cell: Tensor, electrons: Tensor) -> Cells:
+        """Return the cells with more rows, which are ascending in (event, cell) and hold none of these cells."""
+        address = event * self.geometry.cells + cell
+        new = torch.arange(len(event), device=event.device)
+        place = torch.searchsorted(self.address, address) + new
+        source = torch.empty(len(self.cell) + len(cell), dtype=torch.int64, device=event.device)
+        old = torch.ones_like(source, dtype=torch.bool)
+        old[place] = False
+        source[old] = torch.arange(len(self.cell), device=event.device)
+        source[place] = new + len(self.cell)
+        return replace(
+            self,
+            event=torch.cat([self.event, event])[source],
+            key=torch.cat([self.key, self.table.key[event]])[source],
+            cell=torch.cat([self.cell, cell])[source],
+            electrons=torch.cat([self.electrons, electrons])[source],
+        )
+
+
+def _per_row(value: Value, event: Tensor) -> Value:
+    if isinstance(value, Tensor) and value.dim() == 1:
+        return value[event]
+    return value

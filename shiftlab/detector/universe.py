@@ -1,0 +1,159 @@
+"""Universes: full sets of nuisance values with the number of the frozen maps' realisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from scipy import special, stats
+
+from shiftlab.detector.parameter import Parameter
+from shiftlab.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from shiftlab.detector.chain import Detector
+
+__all__ = ["NOMINAL", "Group", "Recalibrate", "Universe", "multisim", "unisim"]
+
+Recalibrate: TypeAlias = Literal["none", "mip"]
+Group: TypeAlias = Literal["nominal", "unisim", "multisim", "injected", "control"]
+
+_RECALIBRATE: Final = ("none", "mip")
+_GROUPS: Final = ("nominal", "unisim", "multisim", "injected", "control")
+
+
+@dataclass(frozen=True)
+class Universe:
+    """One full set of nuisance values; those that are not named are zero.
+
+    Attributes:
+        name: unique within a run.
+        nuisances: (name, displacement in sigma), sorted by name.
+        throw: realisation of the run-frozen maps.
+        recalibrate: ``mip`` rescales energies with a muon sample seen in this universe.
+        group: what the universe is for.
+
+    Raises:
+        ConfigError: a nuisance is given twice or is not finite, or a word is not allowed.
+    """
+
+    name: str
+    nuisances: tuple[tuple[str, float], ...] = ()
+    throw: int = 0
+    recalibrate: Recalibrate = "none"
+    group: Group = "nominal"
+
+    def __post_init__(self) -> None:
+        """Sort the nuisances and refuse what cannot be meant."""
+        ordered = tuple(sorted((str(name), float(value)) for name, value in self.nuisances))
+        object.__setattr__(self, "nuisances", ordered)
+        names = [name for name, _ in ordered]
+        for name, value in ordered:
+            if names.count(name) > 1:
+                raise ConfigError(f"universe '{self.name}' gives nuisance '{name}' twice.")
+            if not math.isfinite(value):
+                raise ConfigError(f"universe '{self.name}': nuisance {name} = {value} is not finite.")
+        if self.recalibrate not in _RECALIBRATE:
+            raise UnknownNameError("recalibration", self.recalibrate, _RECALIBRATE)
+        if self.group not in _GROUPS:
+            raise UnknownNameError("universe group", self.group, _GROUPS)
+
+    def value(self, nuisance: str) -> float:
+        """Return the displacement of a nuisance in sigma, 0 where it is not named."""
+        return dict(self.nuisances).get(nuisance, 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a provenance record."""
+        return {
+            "name": self.name,
+            "nuisances": dict(self.nuisances),
+            "throw": self.throw,
+            "recalibrate": self.recalibrate,
+            "group": self.group,
+        }
+
+
+NOMINAL: Final = Universe("nominal")
+"""The universe with all nuisances zero."""
+
+
+def unisim(
+    detector: Detector,
+    strengths: Sequence[float] = (-1.0, 1.0),
+    throws: Mapping[str, int] | None = None,
+    recalibrate: Recalibrate = "none",
+    only: Collection[str] | None = None,
+) -> tuple[Universe, ...]:
+    """Return one universe per nuisance and strength, called ``gain_scale+1`` or ``gain_spread-1_throw2``.
+
+    Args:
+        detector: whose nuisances are displaced.
+        strengths: displacements in sigma; negative ones are left out for one-sided parameters.
+        throws: number of realisations of a nuisance's frozen map, say ``{"gain_spread": 4}`` (the default);
+            each is used at every strength, so that the throws come in pairs.
+        recalibrate: ``mip`` adds ``_mip`` to every name.
+        only: nuisances to displace; all when None.
+
+    Raises:
+        UnknownNameError: ``throws`` or ``only`` names no nuisance of the detector.
+    """
+    names = [nuisance.name for nuisance in detector.nuisances]
+    counts = {"gain_spread": 4} if throws is None else dict(throws)
+    if throws is None:
+        counts = {name: count for name, count in counts.items() if name in names}
+    for name in (*counts, *(only or ())):
+        if name not in names:
+            raise UnknownNameError("nuisance", name, names)
+    suffix = "" if recalibrate == "none" else f"_{recalibrate}"
+    found: list[Universe] = []
+    for nuisance in detector.nuisances:
+        if only is not None and nuisance.name not in only:
+            continue
+        for throw in range(counts.get(nuisance.name, 1)):
+            label = f"_throw{throw}" if nuisance.name in counts else ""
+            for strength in strengths:
+                if strength < 0 and not nuisance.parameter.two_sided:
+                    continue
+                name = f"{nuisance.name}{strength:+g}{label}{suffix}"
+                found.append(Universe(name, ((nuisance.name, strength),), throw, recalibrate, "unisim"))
+    return tuple(found)
+
+
+def multisim(detector: Detector, n: int, seed: int, recalibrate: Recalibrate = "none") -> tuple[Universe, ...]:
+    """Return ``n`` joint universes in antithetic pairs: ``joint_01`` is minus ``joint_00``, in the same throw.
+
+    Standard-normal displacements of all nuisances from one scrambled Sobol sequence; each is clipped,
+    the same on both sides, where its parameter would leave the physical bounds. Every pair has its own
+    throw of the frozen maps.
+
+    Args:
+        detector: whose nuisances are thrown.
+        n: number of universes, even.
+        seed: of the Sobol scrambling.
+        recalibrate: as in ``unisim``.
+
+    Raises:
+        ConfigError: ``n`` is odd or not positive.
+    """
+    if n < 2 or n % 2:
+        raise ConfigError(f"multisim: n = {n} must be even and positive, since universes come in antithetic pairs.")
+    nuisances = detector.nuisances
+    pairs = n // 2
+    sampler = stats.qmc.Sobol(d=len(nuisances), scramble=True, rng=seed)
+    points = sampler.random_base2(max(pairs - 1, 0).bit_length())[:pairs]
+    suffix = "" if recalibrate == "none" else f"_{recalibrate}"
+    found: list[Universe] = []
+    for pair, row in enumerate(special.ndtri(points).tolist()):
+        for sign in (1.0, -1.0):
+            values = tuple((n.name, _displacement(n.parameter, sign * z)) for n, z in zip(nuisances, row, strict=True))
+            name = f"joint_{len(found):02d}{suffix}"
+            found.append(Universe(name, values, 1000 * (seed + 1) + pair, recalibrate, "multisim"))
+    return tuple(found)
+
+
+def _displacement(parameter: Parameter, z: float) -> float:
+    """Clip a normal displacement to the physical bounds; a one-sided parameter takes its size."""
+    limit = parameter.limit()
+    return min(max(z, -limit), limit) if parameter.two_sided else min(abs(z), limit)

@@ -1,0 +1,1 @@
+"""Effects of the read-out electronics."""

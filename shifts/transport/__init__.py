@@ -1,0 +1,1 @@
+"""Effects on the charge while it drifts to the anode."""
