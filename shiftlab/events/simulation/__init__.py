@@ -1,0 +1,1 @@
+"""Own samples: Achilles neutrino vertices and particle guns, carried through liquid argon by Geant4."""

@@ -1,0 +1,77 @@
+"""Simulated steps of charged particles: straight segments and points that carry the energy they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MAX_STEP", "Steps", "subdivide"]
+
+MAX_STEP = 0.3
+"""Longest step that deposits may have, cm: one cell of the virtual detector."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of many events; every array has one row per step.
+
+    Attributes:
+        event: int64 (step,), index of the event, from 0.
+        track: int64 (step,), row of the track that made the step.
+        start: float64 (step, 3), cm.
+        end: float64 (step, 3), cm; equal to ``start`` for points, as neutral particles leave.
+        energy: float64 (step,), MeV.
+        time: float64 (step,), us, at the start.
+    """
+
+    event: NDArray[np.int64]
+    track: NDArray[np.int64]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    time: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return len(self.energy)
+
+    @property
+    def length(self) -> NDArray[np.float64]:
+        """float64 (step,), cm: distance from start to end; 0 for points."""
+        return np.asarray(np.linalg.norm(self.end - self.start, axis=1), dtype=np.float64)
+
+    @property
+    def midpoint(self) -> NDArray[np.float64]:
+        """float64 (step, 3), cm."""
+        return 0.5 * (self.start + self.end)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Steps:
+        """Return the steps at ``rows`` (indices or a mask)."""
+        return Steps(
+            self.event[rows], self.track[rows], self.start[rows], self.end[rows], self.energy[rows], self.time[rows]
+        )
+
+
+def subdivide(steps: Steps, longest: float = MAX_STEP) -> tuple[Steps, NDArray[np.int64]]:
+    """Cut every step into equal parts no longer than ``longest`` (cm), with the same dE/dx.
+
+    Returns:
+        The parts, in the order of the steps, and int64 (part,), the row of the step that each comes from.
+    """
+    pieces = np.maximum(np.ceil(steps.length / longest * (1.0 - 1e-9)), 1.0).astype(np.int64)
+    source = np.repeat(np.arange(len(steps)), pieces)
+    first = np.cumsum(pieces) - pieces
+    number = np.arange(len(source)) - first[source]
+    span = (steps.end - steps.start)[source] / pieces[source, None]
+    start = steps.start[source] + number[:, None] * span
+    parts = Steps(
+        event=steps.event[source],
+        track=steps.track[source],
+        start=start,
+        end=start + span,
+        energy=steps.energy[source] / pieces[source],
+        time=steps.time[source],
+    )
+    return parts, source

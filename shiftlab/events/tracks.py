@@ -1,0 +1,201 @@
+"""Truth labels of deposits, from the trajectories that made them, their parents and creator processes.
+
+Semantic classes are PILArNet's (arXiv:2006.01993): shower 0, track 1, Michel 2, delta 3, low-energy 4.
+The rules, for a particle of kinetic energy T at birth:
+
+- track: muons; charged hadrons that are primary or have T >= 15 MeV (a proton's range is then about
+  one 3 mm cell). Softer charged hadrons and nuclear recoils take their parent's class.
+- Michel: e+- from the decay of a muon (free, or bound in an argon atom; T >= 1 MeV excludes Auger electrons).
+- delta: e- knocked on by a muon, hadron or nucleus with T >= 2 MeV (a range of about three cells);
+  softer ones belong to their parent.
+- shower: primary e+- and gamma, decay products of mesons, and every charged fragment that a photon of
+  theirs makes (Compton or photoelectric electron, or pair) with T >= 5 MeV.
+- low-energy: softer fragments, everything that comes from neutrons and nuclei, and photons from nuclei.
+  A soft fragment within 1 cm of a shower deposit, not made by a nuclear photon, belongs to the shower.
+- e+- knocked on by e+- take their parent's class.
+
+The particle id is that of the topmost electromagnetic ancestor for electrons and photons (so that a
+whole shower has its initiator's), of the particle itself for all others; soft deltas take their parent's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from shiftlab.events.steps import Steps
+
+__all__ = ["Labels", "Tracks", "attach_fragments", "label_tracks", "species"]
+
+SHOWER, TRACK, MICHEL, DELTA, LOW_ENERGY = range(5)
+INHERIT = -1
+
+TRACK_KINETIC = 15.0
+MICHEL_KINETIC = 1.0
+DELTA_KINETIC = 2.0
+FRAGMENT_KINETIC = 5.0
+FRAGMENT_DISTANCE = 1.0
+
+# Process names of Geant4 itself and the shorter ones that calzone gives.
+_IONISATION = (b"Ionisation", b"eIoni", b"muIoni", b"hIoni", b"ionIoni")
+_CONVERSION = (b"Conversion", b"conv")
+_RADIATION = (b"Bremsstrahlung", b"eBrem", b"muBrems", b"hBrems", b"Annihilation", b"annihil", b"Decay")
+_PAIRS = (b"PairProduction", b"muPairProd", b"hPairProd", b"ePairProd")
+_SPECIES = {22: 0, 11: 1, 13: 2, 211: 3, 2212: 4}
+_NEUTRALS = (12, 14, 16, 111, 130, 221, 310, 311, 2112, 3122, 3212)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Particles of many events, one row each, in any order.
+
+    Attributes:
+        event: int64 (track,), index of the event.
+        number: int64 (track,), unique in its event.
+        parent: int64 (track,), number of the parent, 0 for primaries.
+        pdg: int64 (track,).
+        creator: bytes (track,), name of the Geant4 process.
+        kinetic: float64 (track,), MeV at birth.
+    """
+
+    event: NDArray[np.int64]
+    number: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    pdg: NDArray[np.int64]
+    creator: NDArray[np.bytes_]
+    kinetic: NDArray[np.float64]
+
+    def rows(self, event: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row of each (event, number), or -1 where there is none; int64, like ``event``."""
+        width = int(max(self.number.max(initial=0), number.max(initial=0))) + 1
+        keys = self.event * width + self.number
+        order = np.argsort(keys, kind="stable")
+        wanted = event * width + number
+        found = order[np.searchsorted(keys, wanted, sorter=order).clip(max=max(len(keys) - 1, 0))]
+        return np.asarray(np.where(keys[found] == wanted, found, -1), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of tracks, one row per track.
+
+    Attributes:
+        semantic: int8 (track,).
+        particle: int8 (track,).
+        fragment: int64 (track,), row of the track that began the particle or fragment.
+        soft: bool (track,), True for soft electromagnetic fragments that may belong to a shower nearby.
+    """
+
+    semantic: NDArray[np.int8]
+    particle: NDArray[np.int8]
+    fragment: NDArray[np.int64]
+    soft: NDArray[np.bool_]
+
+
+def species(pdg: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the particle ids of ``units.PARTICLES`` (int8) for PDG codes."""
+    result = np.full(pdg.shape, 5, dtype=np.int8)
+    for code, number in _SPECIES.items():
+        result[np.abs(pdg) == code] = number
+    return result
+
+
+def label_tracks(tracks: Tracks) -> Labels:
+    """Return the labels of tracks by the rules above; all but the distance rule of ``attach_fragments``."""
+    parent = tracks.rows(tracks.event, tracks.parent)
+    orphan = (parent < 0) | (tracks.parent == 0)
+    parent = np.where(orphan, np.arange(len(parent)), parent)
+    shower_like = np.isin(np.abs(tracks.pdg), (11, 22))
+    under_shower = shower_like & shower_like[parent] & ~orphan
+    nuclear = _nuclear_photons(tracks, parent, orphan, under_shower)
+    own = _own_semantic(tracks, parent, orphan, nuclear)
+    fragment = _resolve(np.where(own == INHERIT, parent, np.arange(len(parent))))
+    semantic = own[fragment]
+    knocked = shower_like & np.isin(tracks.creator, _IONISATION + _PAIRS) & (own == INHERIT)
+    soft_recoil = ~shower_like & (own == INHERIT) & (semantic == TRACK)
+    particle = species(tracks.pdg)[
+        _resolve(np.where(under_shower | knocked | soft_recoil, parent, np.arange(len(parent))))
+    ]
+    return Labels(
+        semantic=semantic.astype(np.int8),
+        particle=particle,
+        fragment=fragment,
+        soft=(semantic == LOW_ENERGY) & shower_like[fragment] & ~nuclear[fragment],
+    )
+
+
+def attach_fragments(steps: Steps, labels: Labels) -> NDArray[np.int8]:
+    """Return the semantic class of each step (int8), soft fragments near a shower counted with it."""
+    semantic = labels.semantic[steps.track]
+    soft = np.flatnonzero(labels.soft[steps.track])
+    core = np.flatnonzero(semantic == SHOWER)
+    if len(soft) == 0 or len(core) == 0:
+        return semantic
+    # One tree for all events: each is moved far from the others along a fourth axis.
+    where = np.column_stack([steps.midpoint, steps.event * 10.0 * FRAGMENT_DISTANCE])
+    distance, _ = cKDTree(where[core]).query(where[soft], distance_upper_bound=FRAGMENT_DISTANCE)
+    near = np.zeros(len(labels.semantic), dtype=bool)
+    near[labels.fragment[steps.track[soft[np.isfinite(distance)]]]] = True
+    attached = soft[near[labels.fragment[steps.track[soft]]]]
+    semantic = semantic.copy()
+    semantic[attached] = SHOWER
+    return semantic
+
+
+def _resolve(pointer: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Follow pointers until each row points at one that points at itself."""
+    while True:
+        further = pointer[pointer]
+        if np.array_equal(further, pointer):
+            return pointer
+        pointer = further
+
+
+def _nuclear_photons(
+    tracks: Tracks, parent: NDArray[np.int64], orphan: NDArray[np.bool_], under_shower: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return bool (track,): electromagnetic tracks that descend from a nucleus' photon or electron."""
+    radiated = np.isin(tracks.creator, _RADIATION + _IONISATION + _PAIRS)
+    from_photon = (tracks.pdg == 22) & (tracks.pdg[parent] == 22)
+    head = ~under_shower | from_photon
+    bound_decay = (np.abs(tracks.pdg) == 11) & (np.abs(tracks.pdg[parent]) == 13) & (tracks.kinetic >= MICHEL_KINETIC)
+    own = head & ~radiated & ~orphan & ~bound_decay
+    top = _resolve(np.where(head, np.arange(len(parent)), parent))
+    return np.asarray(own[top], dtype=bool)
+
+
+def _own_semantic(
+    tracks: Tracks, parent: NDArray[np.int64], orphan: NDArray[np.bool_], nuclear: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return int64 (track,): the class that a track begins, or INHERIT."""
+    code, above = np.abs(tracks.pdg), np.abs(tracks.pdg)[parent]
+    kinetic, creator = tracks.kinetic, tracks.creator
+    electron, photon = code == 11, code == 22
+    knocked = np.isin(creator, _IONISATION)
+    heavy = ~np.isin(above, (11, 22))
+    result = np.full(len(code), LOW_ENERGY, dtype=np.int64)
+    hadron = ~electron & ~photon & ~np.isin(code, _NEUTRALS)
+    result[hadron & ~orphan] = np.where(heavy, INHERIT, LOW_ENERGY)[hadron & ~orphan]
+    result[hadron & (code < 10**9) & (orphan | (kinetic >= TRACK_KINETIC))] = TRACK
+    result[code == 13] = TRACK
+    fragment = electron & (above == 22) & ~nuclear & (_fragment_kinetic(tracks, parent) >= FRAGMENT_KINETIC)
+    pair = electron & np.isin(creator, _PAIRS)
+    result[fragment | (pair & (kinetic >= FRAGMENT_KINETIC))] = SHOWER
+    result[pair & (kinetic < FRAGMENT_KINETIC)] = INHERIT
+    result[electron & (creator == b"Decay")] = SHOWER
+    result[electron & (above == 11) & ~orphan] = INHERIT
+    result[electron & knocked & heavy] = np.where(kinetic >= DELTA_KINETIC, DELTA, INHERIT)[electron & knocked & heavy]
+    michel = electron & (above == 13) & ~knocked & ~pair & ~orphan
+    result[michel] = np.where(kinetic >= MICHEL_KINETIC, MICHEL, LOW_ENERGY)[michel]
+    result[electron & orphan] = SHOWER
+    return result
+
+
+def _fragment_kinetic(tracks: Tracks, parent: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return float64 (track,), MeV: kinetic energy, summed over both legs of a pair."""
+    pair = np.isin(tracks.creator, _CONVERSION)
+    total = np.bincount(parent[pair], weights=tracks.kinetic[pair], minlength=len(parent))
+    return np.where(pair, total[parent], tracks.kinetic)
