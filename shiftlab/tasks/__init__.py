@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
 
 from shiftlab.registry import Registry
-from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Task
+from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Task, VoxelTask
 from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match, voxel_truth
 
-__all__ = ["CANDIDATES", "NEUTRINOS", "MatchedTruth", "Task", "VoxelTruth", "match", "registry", "tasks", "voxel_truth"]
+__all__ = [
+    "CANDIDATES",
+    "NEUTRINOS",
+    "MatchedTruth",
+    "Task",
+    "VoxelTask",
+    "VoxelTruth",
+    "match",
+    "named_tasks",
+    "tasks",
+    "voxel_truth",
+]
 
 
-def registry() -> Registry[Task]:
+@cache
+def tasks() -> Registry[Task]:
     """Return the register of tasks, filled from the entry-point group ``shiftlab.tasks``."""
     return Registry("shiftlab.tasks", Task, "task")  # type: ignore[type-abstract]
 
 
-def tasks(names: Sequence[str] | None = None, *, plugins: Sequence[Path] = ()) -> tuple[Task, ...]:
+def named_tasks(names: Sequence[str] | None = None) -> tuple[Task, ...]:
     """Return the named tasks, or all of them in order of their names.
 
     Raises:
         UnknownNameError: no task has a given name.
     """
-    known = registry()
-    for path in plugins:
-        known.add_file(path)
+    known = tasks()
     return tuple(known.get(name)() for name in (known.names() if names is None else names))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
-from shiftlab.tasks.task import Booleans, Floats, Task
+from shiftlab.tasks.task import Booleans, Floats, VoxelTask
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
 from shiftlab.units import SEMANTIC
 
@@ -21,7 +21,7 @@ _SIDE: Final = NONE + 1
 _CLASS_WEIGHT: Final = (1.0, 1.0, 4.0, 4.0, 1.5)
 
 
-class Segmentation(Task):
+class Segmentation(VoxelTask):
     """Five classes per voxel; stored per event as counts, so that any bootstrap can be made of them.
 
     Outputs: 36 counts, true class (five, then none) by predicted class (five, then lost), and the
@@ -32,7 +32,6 @@ class Segmentation(Task):
     name = "segmentation"
     statistic = "macro-F1"
     unit = "1"
-    level = "voxel"
     kind = "classes"
     raw = len(SEMANTIC)
     output_names = (
@@ -40,7 +39,6 @@ class Segmentation(Task):
         "shower_energy_MeV",
         "total_energy_MeV",
     )
-    empty = None
     truth_columns = ("visible_energy",)
     observable_label = "predicted shower fraction of the calibrated energy"
     edges = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -71,14 +69,7 @@ class Segmentation(Task):
         return raw
 
     def count(self, predicted: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth) -> Tensor:
-        """Return float32 (event, 38): the stored outputs.
-
-        Args:
-            predicted: int64 (voxel,), predicted class.
-            energy: float32 (voxel,), calibrated energy, MeV.
-            event: int64 (voxel,), event of each voxel.
-            matched: Truth of the same voxels and what was lost.
-        """
+        """Return float32 (event, 38): the counts and the two energies of each event."""
         events = len(matched.lost)
         place = (event * _SIDE + matched.label) * _SIDE + predicted
         counts = torch.bincount(place, minlength=events * _SIDE * _SIDE).view(events, _SIDE, _SIDE)

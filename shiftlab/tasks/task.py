@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from torch import Tensor
 
 from shiftlab.events.deposits import EventTable
 
-__all__ = ["CANDIDATES", "NEUTRINOS", "Booleans", "Floats", "Task", "of_samples"]
+if TYPE_CHECKING:
+    from shiftlab.tasks.voxel_truth import MatchedTruth
+
+__all__ = ["CANDIDATES", "NEUTRINOS", "Booleans", "Floats", "Task", "VoxelTask", "of_samples"]
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -43,8 +46,8 @@ class Task(ABC):
         kind: ``binary`` (raw is a logit), ``classes`` (raw are logits) or ``regression``.
         raw: How many numbers a head gives.
         output_names: The stored columns.
-        empty: Outputs of an event whose image has no voxel: the declared no-information answer.
-            None where a task counts an empty image by itself.
+        empty: Outputs of an event whose image has no voxel: the declared no-information answer
+            (unused by voxel-level tasks, where an empty image has lost all its truth).
         truth_columns: Names of the truth columns.
         observable_label: Axis title of the observable, with unit.
         edges: Default bin edges of the observable.
@@ -57,7 +60,7 @@ class Task(ABC):
     kind: ClassVar[Literal["binary", "classes", "regression"]]
     raw: ClassVar[int] = 1
     output_names: ClassVar[tuple[str, ...]]
-    empty: ClassVar[tuple[float, ...] | None]
+    empty: ClassVar[tuple[float, ...]]
     truth_columns: ClassVar[tuple[str, ...]]
     observable_label: ClassVar[str]
     edges: ClassVar[tuple[float, ...]]
@@ -123,3 +126,21 @@ class Task(ABC):
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return further statistics for the performance table: name with unit to (replica,)."""
         return {}
+
+
+class VoxelTask(Task):
+    """A task that is asked of each voxel; its outputs per event are counts."""
+
+    level = "voxel"
+    empty = ()
+
+    @abstractmethod
+    def count(self, predicted: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth) -> Tensor:
+        """Return float32 (event, output): the stored outputs.
+
+        Args:
+            predicted: int64 (voxel,), predicted class.
+            energy: float32 (voxel,), calibrated energy, MeV.
+            event: int64 (voxel,), event of each voxel.
+            matched: Truth of the same voxels and what was lost.
+        """

@@ -1,0 +1,118 @@
+"""An arm: a named way of producing the outputs of all tasks, with its seed, its contract and its training vertices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.observation import Observation
+from shiftlab.errors import ConfigError, DataError
+from shiftlab.events.deposits import EventTable
+from shiftlab.events.image import Image
+from shiftlab.tasks.task import Task
+from shiftlab.tasks.voxel_truth import VoxelTruth
+
+__all__ = ["Arm", "Outputs"]
+
+Outputs = dict[str, NDArray[np.float32]]
+
+
+class Arm(ABC):
+    """A trained way of producing task outputs.
+
+    Attributes:
+        name: Name in configs and tables.
+        letter: Its letter in the plan of comparisons.
+        seed: Number of the training; a seed covers pre-training and heads.
+        contract: What its images must be.
+        record: Plain values about the training: recipe, data digest, number of events, curves.
+        training_vertices: int64 (vertex,), ascending uids of the vertices that it was trained on.
+    """
+
+    name: ClassVar[str]
+    letter: ClassVar[str]
+
+    def __init__(
+        self, seed: int, contract: InputContract, record: Mapping[str, Any], training_vertices: NDArray[np.int64]
+    ) -> None:
+        """Keep what every arm has."""
+        self.seed = seed
+        self.contract = contract
+        self.record = dict(record)
+        self.training_vertices = np.unique(training_vertices)
+
+    @property
+    @abstractmethod
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that it was trained for."""
+
+    @property
+    @abstractmethod
+    def bodies(self) -> int:
+        """Passes through a network body that one event costs when all tasks are asked."""
+
+    @abstractmethod
+    def answer(self, observation: Observation, tasks: Sequence[Task]) -> Outputs:
+        """Return float32 (scored event, output) for each task, in order of the events."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the arm below ``folder``; the same arm always gives the same bytes."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, seed: int, device: torch.device | str = "cpu") -> Self:
+        """Return the arm that ``save`` wrote below ``folder``.
+
+        Raises:
+            ConfigError: there is no such checkpoint, or it is of another kind.
+        """
+
+    def predict(self, image: Image, truth: VoxelTruth, tasks: Sequence[Task]) -> Outputs:
+        """Return float32 (scored event, output) for each task.
+
+        Args:
+            image: Images of some events in one universe.
+            truth: Truth cells of the same events; only the counts of voxel-level tasks use it.
+            tasks: What is asked.
+
+        Raises:
+            ConfigError: the lattice is not the contract's, or a task was not trained.
+        """
+        return self.answer(Observation(image, truth, self.contract), tasks)
+
+    def require_tasks(self, tasks: Sequence[Task]) -> None:
+        """Check that every task was trained.
+
+        Raises:
+            ConfigError: one was not.
+        """
+        for task in tasks:
+            if task.name not in self.tasks:
+                raise ConfigError(
+                    f"arm '{self.name}' seed {self.seed} has no head for task '{task.name}'; it has "
+                    f"{', '.join(self.tasks)}. Train it, or leave the task out."
+                )
+
+    def refuse_training_vertices(self, events: EventTable) -> None:
+        """Refuse to be judged on vertices that it was trained on.
+
+        Raises:
+            DataError: some are; the message counts them and names the first event.
+        """
+        vertex = events.vertex.cpu().numpy()
+        known = np.isin(vertex, self.training_vertices)
+        if known.any():
+            first = int(np.flatnonzero(known)[0])
+            raise DataError(
+                f"arm '{self.name}' seed {self.seed} was trained on the vertices of {int(known.sum())} of these "
+                f"{len(events)} events, the first being event {first} (key {int(events.key[first])}, vertex "
+                f"{int(vertex[first])}, sample {events.sample[first]}). Judge it on vertices it has not seen."
+            )

@@ -1,0 +1,127 @@
+"""Arm E: gradient-boosted trees on summary quantities, one model per task, stored as LightGBM's text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import lightgbm
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shiftlab.arms.arm import Arm, Outputs
+from shiftlab.arms.checkpoint import arm_folder, load_record, load_vertices, save_record, save_vertices
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.observation import Observation
+from shiftlab.errors import ConfigError
+from shiftlab.provenance import write_text
+from shiftlab.tasks.task import Task, VoxelTask
+
+__all__ = ["Classic"]
+
+
+class Classic(Arm):
+    """The baseline without a network.
+
+    Attributes:
+        models: LightGBM's text of each task's model.
+    """
+
+    name = "classic"
+    letter = "E"
+
+    def __init__(
+        self,
+        seed: int,
+        contract: InputContract,
+        models: Mapping[str, str],
+        record: Mapping[str, Any],
+        training_vertices: NDArray[np.int64],
+    ) -> None:
+        """Take trained models as text.
+
+        Raises:
+            ConfigError: a text is not a LightGBM model.
+        """
+        super().__init__(seed, contract, record, training_vertices)
+        self.models = dict(models)
+        self._boosters: dict[str, lightgbm.Booster] = {}
+        for task, text in self.models.items():
+            try:
+                self._boosters[task] = lightgbm.Booster(model_str=text)
+            except lightgbm.basic.LightGBMError as error:
+                raise ConfigError(
+                    f"arm 'classic' seed {seed}: the model of task '{task}' is damaged: {error}"
+                ) from error
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that have a model."""
+        return tuple(self.models)
+
+    @property
+    def bodies(self) -> int:
+        """None: there is no network."""
+        return 0
+
+    def answer(self, observation: Observation, tasks: Sequence[Task]) -> Outputs:
+        """Return float32 (scored event, output) for each task."""
+        self.require_tasks(tasks)
+        found: Outputs = {}
+        for task in tasks:
+            scored = task.scored(observation.image.events)
+            if isinstance(task, VoxelTask):
+                found[task.name] = self._voxels(observation, task)[scored]
+            else:
+                found[task.name] = self._events(observation, task, scored)
+        return found
+
+    def _predict(self, task: Task, quantities: NDArray[np.float32]) -> NDArray[np.float64]:
+        if not len(quantities):
+            return np.zeros((0, task.raw))
+        raw = self._boosters[task.name].predict(quantities, raw_score=True, num_threads=torch.get_num_threads())
+        return np.asarray(raw, dtype=np.float64).reshape(len(quantities), task.raw)
+
+    def _events(self, observation: Observation, task: Task, scored: NDArray[np.bool_]) -> NDArray[np.float32]:
+        seen = observation.patches.lengths.cpu().numpy() > 0
+        outputs = np.tile(np.asarray(task.empty, dtype=np.float32), (len(scored), 1))
+        chosen = scored & seen
+        raw = torch.from_numpy(self._predict(task, observation.summaries.event[chosen])).float()
+        outputs[chosen] = task.decode(raw, observation.summed_energy.cpu()[torch.from_numpy(chosen)]).numpy()
+        return outputs[scored]
+
+    def _voxels(self, observation: Observation, task: VoxelTask) -> NDArray[np.float32]:
+        summaries = observation.summaries
+        called = torch.from_numpy(self._predict(task, summaries.block).argmax(axis=1)[summaries.voxel_block])
+        image = observation.image
+        outputs = task.count(called.to(image.cell.device), image.energy, observation.event_index, observation.matched)
+        return outputs.cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write record, models and, once per ``folder``, the training vertices."""
+        own = arm_folder(folder, self.name, self.seed)
+        described = {
+            "arm": self.name,
+            "seed": self.seed,
+            "tasks": list(self.tasks),
+            "contract": self.contract.plain(),
+        }
+        save_vertices(folder, self.training_vertices)
+        for task, text in self.models.items():
+            write_text(own / f"{task}.txt", text)
+        save_record(own, {**self.record, **described})
+
+    @classmethod
+    def load(cls, folder: Path, seed: int, device: torch.device | str = "cpu") -> Self:
+        """Return the arm that ``save`` wrote; trees are always evaluated on the CPU."""
+        own = arm_folder(folder, cls.name, seed)
+        record = load_record(own)
+        models = {}
+        for task in record["tasks"]:
+            path = own / f"{task}.txt"
+            if not path.is_file():
+                raise ConfigError(f"checkpoint '{own}' has no model '{path.name}', though its record names that task.")
+            models[task] = path.read_text(encoding="utf-8")
+        return cls(seed, InputContract.from_plain(record["contract"]), models, record, load_vertices(folder))

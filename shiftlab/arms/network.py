@@ -1,0 +1,88 @@
+"""A body with the heads that read it, and how both answer for a ragged set of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shiftlab.arms.body import Body, BodyShape, Layout
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.heads import head_for
+from shiftlab.arms.observation import Observation
+from shiftlab.arms.patches import Patches
+from shiftlab.tasks.task import Task, VoxelTask
+
+__all__ = ["PADDED_TOKENS", "Network", "batches"]
+
+PADDED_TOKENS = 3072
+"""Tokens of a batch with its padding, chosen for the cache of one core; a longer event goes alone."""
+
+
+def batches(lengths: Sequence[int], tokens: int = PADDED_TOKENS) -> Iterator[tuple[int, int]]:
+    """Give runs ``first:last`` of events, ascending in length, whose padded size is at most ``tokens``."""
+    first = 0
+    for index, length in enumerate(lengths):
+        if index > first and (index + 1 - first) * length > tokens:
+            yield first, index
+            first = index
+    if len(lengths):
+        yield first, len(lengths)
+
+
+class Network(nn.Module):
+    """One body and a head for each task."""
+
+    def __init__(self, tasks: Sequence[Task], shape: BodyShape, contract: InputContract) -> None:
+        """Make an untrained network."""
+        super().__init__()
+        self.contract = contract
+        self.body = Body(shape, contract)
+        self.heads = nn.ModuleDict({task.name: head_for(task, self.body.features, contract) for task in tasks})
+
+    def answer(self, observation: Observation, tasks: Sequence[Task]) -> dict[str, NDArray[np.float32]]:
+        """Return float32 (scored event, output) per task; one body pass feeds all of them."""
+        events = observation.image.events
+        scored = {task.name: torch.from_numpy(task.scored(events)) for task in tasks}
+        device = observation.image.cell.device
+        wanted = torch.stack(list(scored.values())).any(dim=0).to(device)
+        ascending = observation.ascending
+        chosen = wanted[ascending]
+        complete = bool(chosen.all())
+        patches = observation.sorted_patches if complete else observation.patches.take(ascending[chosen])
+        raw = self._raw(patches, tasks, len(observation.image.cell))
+        found: dict[str, NDArray[np.float32]] = {}
+        for task in tasks:
+            if isinstance(task, VoxelTask):
+                outputs = task.count(
+                    raw[task.name], observation.image.energy, observation.event_index, observation.matched
+                )
+            else:
+                outputs = torch.tensor(task.empty, device=device).repeat(len(events), 1)
+                outputs[ascending[chosen]] = task.decode(raw[task.name], patches.summed_energy)
+            found[task.name] = outputs[scored[task.name].to(device)].float().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def _raw(self, patches: Patches, tasks: Sequence[Task], voxels: int) -> Mapping[str, Tensor]:
+        device = patches.local.device
+        answers: dict[str, Tensor] = {
+            task.name: torch.zeros(voxels, dtype=torch.int64, device=device)
+            if isinstance(task, VoxelTask)
+            else torch.zeros(len(patches), task.raw, device=device)
+            for task in tasks
+        }
+        for first, last in batches(patches.lengths.tolist()):
+            batch = patches.between(first, last)
+            layout = Layout.of(batch)
+            features = self.body(batch, layout)
+            for task in tasks:
+                raw = self.heads[task.name](features, batch, layout)
+                if isinstance(task, VoxelTask):
+                    answers[task.name][batch.order] = raw.argmax(dim=1)
+                else:
+                    answers[task.name][first:last] = raw
+        return answers

@@ -1,0 +1,79 @@
+"""What all arms see of one chunk of images: voxels grouped into patches and laid beside the truth, once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.patches import Patches, group
+from shiftlab.arms.summaries import Summaries, summarise
+from shiftlab.errors import DataError
+from shiftlab.events.image import Image
+from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match
+
+__all__ = ["Observation"]
+
+
+class Observation:
+    """One chunk of images in one universe; everything that arms share is computed on first use.
+
+    Attributes:
+        image: The images.
+        contract: How voxels are grouped and transformed.
+    """
+
+    def __init__(self, image: Image, truth: VoxelTruth, contract: InputContract) -> None:
+        """Join images and the truth of the same events.
+
+        Raises:
+            ConfigError: the lattice is not the contract's.
+            DataError: images and truth differ in their number of events.
+        """
+        contract.require_shape(image.shape, "arms")
+        if len(image) != len(truth):
+            raise DataError(
+                f"images of {len(image)} events, but the truth of {len(truth)}; they must be the same events."
+            )
+        self.image = image
+        self.contract = contract
+        self._truth = truth
+
+    @cached_property
+    def patches(self) -> Patches:
+        """Patches of all events in their order."""
+        return group(self.image, self.contract)
+
+    @cached_property
+    def ascending(self) -> Tensor:
+        """int64 (event with voxels,): events by ascending number of patches; empty ones are left out."""
+        lengths = self.patches.lengths
+        order = torch.argsort(lengths, stable=True)
+        return order[lengths[order] > 0]
+
+    @cached_property
+    def sorted_patches(self) -> Patches:
+        """Patches of the events of ``ascending``."""
+        return self.patches.take(self.ascending)
+
+    @cached_property
+    def matched(self) -> MatchedTruth:
+        """Class of each observed voxel and lost truth cells."""
+        return match(self.image, self._truth)
+
+    @cached_property
+    def summed_energy(self) -> Tensor:
+        """float32 (event,): summed calibrated energy, MeV."""
+        return self.patches.summed_energy
+
+    @cached_property
+    def event_index(self) -> Tensor:
+        """int64 (voxel,): the event of each voxel."""
+        return self.image.event_index
+
+    @cached_property
+    def summaries(self) -> Summaries:
+        """Summary quantities of events and blocks, for the classic arm."""
+        return summarise(self.image, self.patches, self.contract)

@@ -1,0 +1,196 @@
+"""Voxels of an image grouped into cubic patches of the fixed detector frame: the tokens of a body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shiftlab.arms.contract import InputContract
+from shiftlab.events.image import Image
+
+__all__ = ["Patches", "group", "ragged_rows"]
+
+
+def ragged_rows(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of the groups at ``index`` one after another, and their new offsets.
+
+    Args:
+        offsets: int64 (group + 1,), rows of group i are ``offsets[i]:offsets[i + 1]``.
+        index: int64 (chosen,).
+    """
+    counts = offsets.diff()[index]
+    new = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
+    torch.cumsum(counts, 0, out=new[1:])
+    rows = torch.repeat_interleave(offsets[:-1][index] - new[:-1], counts)
+    rows += torch.arange(len(rows), device=counts.device)
+    return rows, new
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Occupied patches; those of event i are rows ``offsets[i]:offsets[i + 1]``.
+
+    Attributes:
+        offsets: int64 (event + 1,), patches of each event.
+        voxel_offsets: int64 (patch + 1,), voxels of each patch.
+        position: float32 (patch, 3), centre in the detector frame, cm.
+        centroid: float32 (event, 3), energy-weighted mean position, cm.
+        summary: float32 (patch, 2 + bins): ln of summed energy / reference, ln of voxel count, and
+            the fraction of voxels in each energy bin.
+        overall: float32 (event, 3 + bins): the same for the event, and ln of the patch count.
+        summed_energy: float32 (event,), MeV.
+        local: int64 (voxel,), place of the voxel in its patch, below ``InputContract.locals``.
+        value: float32 (voxel,), ln(energy / reference).
+        order: int64 (voxel,), the image's row of each voxel.
+    """
+
+    offsets: Tensor
+    voxel_offsets: Tensor
+    position: Tensor
+    centroid: Tensor
+    summary: Tensor
+    overall: Tensor
+    summed_energy: Tensor
+    local: Tensor
+    value: Tensor
+    order: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """int64 (event,): patches of each event."""
+        return self.offsets.diff()
+
+    @property
+    def voxel_patch(self) -> Tensor:
+        """int64 (voxel,): the patch of each voxel."""
+        counts = self.voxel_offsets.diff()
+        return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+
+    @property
+    def patch_event(self) -> Tensor:
+        """int64 (patch,): the event of each patch."""
+        return torch.repeat_interleave(torch.arange(len(self), device=self.offsets.device), self.lengths)
+
+    def take(self, index: Tensor) -> Patches:
+        """Return the events at ``index`` (int64), in that order."""
+        rows, offsets = ragged_rows(self.offsets, index)
+        voxels, voxel_offsets = ragged_rows(self.voxel_offsets, rows)
+        return Patches(
+            offsets=offsets,
+            voxel_offsets=voxel_offsets,
+            position=self.position[rows],
+            centroid=self.centroid[index],
+            summary=self.summary[rows],
+            overall=self.overall[index],
+            summed_energy=self.summed_energy[index],
+            local=self.local[voxels],
+            value=self.value[voxels],
+            order=self.order[voxels],
+        )
+
+    def keep(self, mask: Tensor) -> Patches:
+        """Return the patches where ``mask`` (patch,) is True; what is said of events stays as it is."""
+        rows = torch.nonzero(mask).squeeze(1)
+        voxels, voxel_offsets = ragged_rows(self.voxel_offsets, rows)
+        offsets = torch.zeros_like(self.offsets)
+        offsets[1:] = torch.bincount(self.patch_event[rows], minlength=len(self)).cumsum(0)
+        return Patches(
+            offsets=offsets,
+            voxel_offsets=voxel_offsets,
+            position=self.position[rows],
+            centroid=self.centroid,
+            summary=self.summary[rows],
+            overall=self.overall,
+            summed_energy=self.summed_energy,
+            local=self.local[voxels],
+            value=self.value[voxels],
+            order=self.order[voxels],
+        )
+
+    def between(self, first: int, last: int) -> Patches:
+        """Return events ``first:last`` as views (nothing is copied but the offsets)."""
+        a, b = int(self.offsets[first]), int(self.offsets[last])
+        c, d = int(self.voxel_offsets[a]), int(self.voxel_offsets[b])
+        return Patches(
+            offsets=self.offsets[first : last + 1] - a,
+            voxel_offsets=self.voxel_offsets[a : b + 1] - c,
+            position=self.position[a:b],
+            centroid=self.centroid[first:last],
+            summary=self.summary[a:b],
+            overall=self.overall[first:last],
+            summed_energy=self.summed_energy[first:last],
+            local=self.local[c:d],
+            value=self.value[c:d],
+            order=self.order[c:d],
+        )
+
+
+def group(
+    image: Image, contract: InputContract, *, shift: tuple[int, int, int] = (0, 0, 0), mirror: bool = False
+) -> Patches:
+    """Group the voxels of each event into patches.
+
+    Args:
+        image: Sparse images.
+        contract: Patch edge, pitch and energy transform.
+        shift: Cells (0 to patch - 1 along each axis) by which the patch grid is moved; training
+            only, so that a body does not learn where the grid lies. Evaluation uses the fixed grid.
+        mirror: Mirror y about the middle of the detector; training only.
+    """
+    edge = contract.patch
+    across = contract.shape[0] // edge + 2
+    index = image.index
+    if mirror:
+        index[:, 1] = contract.shape[1] - 1 - index[:, 1]
+    position = (index.float() + 0.5) * contract.pitch
+    index = index + torch.tensor(shift, device=index.device)
+    patch, inside = index // edge, index % edge
+    event = image.event_index
+    key = ((event * across + patch[:, 0]) * across + patch[:, 1]) * across + patch[:, 2]
+    order = torch.argsort(key * edge**3 + (inside[:, 0] * edge + inside[:, 1]) * edge + inside[:, 2])
+    across_patch = edge // contract.grain
+    place = inside // contract.grain
+    local = (place[:, 0] * across_patch + place[:, 1]) * across_patch + place[:, 2]
+    unique, counts = torch.unique_consecutive(key[order], return_counts=True)
+    offsets = torch.zeros(len(image) + 1, dtype=torch.int64, device=key.device)
+    offsets[1:] = torch.bincount(unique // across**3, minlength=len(image)).cumsum(0)
+    voxel_offsets = torch.zeros(len(unique) + 1, dtype=torch.int64, device=key.device)
+    voxel_offsets[1:] = counts.cumsum(0)
+    corner = torch.stack([unique // across**2 % across, unique // across % across, unique % across], dim=1) * edge
+    centre = (corner - torch.tensor(shift, device=key.device) + edge / 2) * contract.pitch
+    energy = image.energy.clamp(min=contract.energy_floor)
+    of_voxel = torch.repeat_interleave(torch.arange(len(unique), device=key.device), counts)
+    moment = torch.zeros(len(image), 3, dtype=torch.float64, device=key.device)
+    moment.index_add_(0, event, position.double() * energy.double()[:, None])
+    summary = _summary(energy[order], of_voxel, len(unique), contract)
+    overall = _summary(energy, event, len(image), contract)
+    summed = torch.zeros(len(image), dtype=torch.float64, device=key.device).index_add_(0, event, energy.double())
+    return Patches(
+        offsets=offsets,
+        voxel_offsets=voxel_offsets,
+        position=centre.float(),
+        centroid=(moment / summed.clamp(min=1e-6)[:, None]).float(),
+        summary=summary,
+        overall=torch.cat([overall, torch.log(offsets.diff().clamp(min=1).float())[:, None]], dim=1),
+        summed_energy=summed.float(),
+        local=local[order],
+        value=torch.log(energy[order] / contract.energy_reference),
+        order=order,
+    )
+
+
+def _summary(energy: Tensor, owner: Tensor, owners: int, contract: InputContract) -> Tensor:
+    bins = len(contract.energy_edges) + 1
+    edges = torch.tensor(contract.energy_edges, device=energy.device)
+    place = owner * bins + torch.bucketize(energy, edges)
+    histogram = torch.bincount(place, minlength=owners * bins).view(owners, bins).float()
+    count = histogram.sum(1).clamp(min=1.0)
+    total = torch.zeros(owners, dtype=torch.float64, device=energy.device).index_add_(0, owner, energy.double())
+    scaled = torch.log((total.float() / contract.energy_reference).clamp(min=contract.energy_floor))
+    return torch.cat([torch.stack([scaled, torch.log(count)], dim=1), histogram / count[:, None]], dim=1)

@@ -1,0 +1,45 @@
+"""Arm C: the same architecture trained from scratch for each task on that task's own events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shiftlab.arms.arm import Outputs
+from shiftlab.arms.body import BodyShape
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.network import Network
+from shiftlab.arms.network_arm import NetworkArm
+from shiftlab.arms.observation import Observation
+from shiftlab.tasks.task import Task
+
+__all__ = ["Scratch"]
+
+
+class Scratch(NetworkArm):
+    """A body and a head of its own for each task; nothing is shared between tasks."""
+
+    name = "scratch"
+    letter = "C"
+
+    @classmethod
+    def fresh(cls, tasks: Sequence[Task], shape: BodyShape, contract: InputContract) -> dict[str, Network]:
+        """Return one untrained network per task."""
+        return {task.name: Network((task,), shape, contract) for task in tasks}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that have a network."""
+        return tuple(self.networks)
+
+    @property
+    def bodies(self) -> int:
+        """One per task."""
+        return len(self.networks)
+
+    def answer(self, observation: Observation, tasks: Sequence[Task]) -> Outputs:
+        """Return float32 (scored event, output) for each task."""
+        self.require_tasks(tasks)
+        found: Outputs = {}
+        for task in tasks:
+            found.update(self._network(task.name).answer(observation, (task,)))
+        return found
