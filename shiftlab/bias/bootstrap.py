@@ -39,6 +39,22 @@ def _poisson_thresholds() -> npt.NDArray[np.uint64]:
 
 
 _THRESHOLDS: Final = _poisson_thresholds()
+_UNDECIDED: Final = 255
+
+
+def _poisson_table() -> npt.NDArray[np.uint8]:
+    """Return the Poisson count for each value of the top 16 bits; ``_UNDECIDED`` where all 64 are needed."""
+    lowest = np.arange(2**16, dtype=np.uint64) << np.uint64(48)
+    first, last = (_count(bits) for bits in (lowest, lowest + np.uint64(2**48 - 1)))
+    return np.where(first == last, first, _UNDECIDED).astype(np.uint8)
+
+
+def _count(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Return the Poisson(1) quantile of uniform 64-bit integers."""
+    return np.searchsorted(_THRESHOLDS, bits, side="right").astype(np.uint8)
+
+
+_TABLE: Final = _poisson_table()
 
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -72,7 +88,11 @@ def poisson_weights(vertex: npt.NDArray[np.int64], replicas: range, seed: int) -
     columns = _mix(np.ascontiguousarray(vertex, dtype=np.int64).view(np.uint64))
     weights = np.empty((len(rows), len(columns)))
     for row, mixed in enumerate(rows):
-        weights[row] = np.searchsorted(_THRESHOLDS, _mix(columns ^ mixed), side="right")
+        bits = _mix(columns ^ mixed)
+        counts = _TABLE[bits >> np.uint64(48)]
+        undecided = np.flatnonzero(counts == _UNDECIDED)
+        counts[undecided] = _count(bits[undecided])
+        weights[row] = counts
     return weights
 
 

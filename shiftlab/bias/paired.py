@@ -86,7 +86,7 @@ def _statistics(
             raise UnknownNameError("task", name, datasets)
     if isinstance(tasks, Mapping):
         return {name: tasks[name] for name in datasets if name in tasks}
-    from shiftlab.tasks import tasks as registered  # here, so that a synthetic store needs no torch
+    from shiftlab.tasks import named_tasks  # here, so that a synthetic store needs no torch
 
     names = [name for name in datasets if name in chosen]
-    return dict(zip(names, registered(names), strict=True))
+    return dict(zip(names, named_tasks(names), strict=True))

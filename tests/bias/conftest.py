@@ -105,7 +105,8 @@ class Linear:
         odd: (nuisance, task), mean response R, in units of the nominal per-event spread.
         even: (nuisance, task), Q.
         events: Number of events.
-        spread: Relative spread of the response from event to event.
+        spread: Relative spread of the response from event to event, common to the tasks.
+        jitter: Spread of the response that each task has of its own, around R.
     """
 
     rows: Sequence[Row]
@@ -113,6 +114,7 @@ class Linear:
     even: Floats
     events: int = 2000
     spread: float = 0.3
+    jitter: float = 0.0
 
     def outputs(self, seed: int) -> Floats:
         """Return (task, universe, event); all tasks see the same events."""
@@ -121,7 +123,10 @@ class Linear:
         base = rng.standard_normal((self.odd.shape[1], 1, self.events))
         factor = 1.0 + self.spread * rng.standard_normal((len(nuisances), 1, self.events))
         z = np.array([[row.value.get(name, 0.0) for name in nuisances] for row in self.rows])
-        linear = np.einsum("uk,kt,kte->tue", z, self.odd, np.broadcast_to(factor, (*self.odd.shape, self.events)))
+        response = self.odd[:, :, None] * factor
+        if self.jitter:
+            response = response + self.jitter * rng.standard_normal(response.shape)
+        linear = np.einsum("uk,kte->tue", z, response)
         square = np.einsum("uk,kt->tu", z**2, self.even)
         return np.asarray(base + linear + square[:, :, None], dtype=np.float64)
 
@@ -140,9 +145,9 @@ class Toys:
     nominal: Row = NOMINAL
     row: type[Row] = Row
     linear: type[Linear] = Linear
-    unisims: Callable[..., list[Row]] = staticmethod(unisims)
-    joints: Callable[..., list[Row]] = staticmethod(joints)
-    dataset: Callable[..., xr.Dataset] = staticmethod(dataset)
+    unisims: Callable[..., list[Row]] = unisims
+    joints: Callable[..., list[Row]] = joints
+    dataset: Callable[..., xr.Dataset] = dataset
 
 
 @pytest.fixture(scope="session")

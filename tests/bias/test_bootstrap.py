@@ -76,4 +76,3 @@ def test_interval_holds_the_asked_share_of_a_normal() -> None:
     normal = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)
     assert interval(normal) == pytest.approx((-1.0, 1.0), abs=1e-3)
     assert interval(normal, HALF_95) == pytest.approx((-1.95996, 1.95996), abs=1e-3)
-

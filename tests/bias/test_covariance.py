@@ -110,7 +110,7 @@ def test_correlation_of_a_task_that_does_not_move_is_undefined() -> None:
 
 
 def _noisy(rng: np.random.Generator, truth: np.ndarray, noise: np.ndarray, replicas: int) -> np.ndarray:
-    """One experiment and its bootstrap replicas, (1 + replica, universe, task): nominal, then a pair per row of truth."""
+    """One experiment and its bootstrap replicas, (1 + replica, universe, task): nominal, then pairs."""
     sides = np.stack([truth, -truth], axis=1).reshape(-1, truth.shape[1])
     root = np.linalg.cholesky(noise)
     measured = sides + rng.standard_normal(sides.shape) @ root.T

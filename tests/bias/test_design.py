@@ -23,7 +23,10 @@ def test_pairs_throws_and_joint_universes_are_found_in_any_order(toys: Any) -> N
     assert design.names[design.nominal] == "nominal"
     plus_b = (place["b+1_throw0"], place["b+1_throw1"])
     minus_b = (place["b-1_throw0"], place["b-1_throw1"])
-    assert design.terms("none") == (Term("a", (place["a+1_throw0"],), (place["a-1_throw0"],)), Term("b", plus_b, minus_b))
+    assert design.terms("none") == (
+        Term("a", (place["a+1_throw0"],), (place["a-1_throw0"],)),
+        Term("b", plus_b, minus_b),
+    )
     blocks = {frozenset(design.names[i] for i in block) for block in design.joint("none")}
     assert blocks == {frozenset({"joint_00", "joint_01"}), frozenset({"joint_02", "joint_03"})}
 

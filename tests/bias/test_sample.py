@@ -94,8 +94,8 @@ def test_weights_that_cancel_are_refused(toys: Any) -> None:
 def test_an_exposure_that_means_nothing_is_refused(toys: Any) -> None:
     datasets = {"t": _data(toys)}
     assert check_exposure(None, datasets) == {}
-    with pytest.raises(UnknownNameError, match="sample in exposure 'numu_ccc'. Did you mean 'numu_cc'"):
+    with pytest.raises(UnknownNameError, match=r"sample in exposure 'numu_ccc'\. Did you mean 'numu_cc'"):
         check_exposure({"numu_ccc": 1.0}, datasets)
     for number in (0.0, -5.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="exposure.numu_cc = "):
+        with pytest.raises(ConfigError, match=r"exposure\.numu_cc = "):
             check_exposure({"numu_cc": number}, datasets)

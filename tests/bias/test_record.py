@@ -1,0 +1,85 @@
+"""The bias record on disk: the published columns, the same bytes for the same numbers, plain summary values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from shiftlab.bias import Bias, Mean, bias
+from shiftlab.errors import RunError
+
+COLUMNS = {
+    "bias.csv": "arm,seed,task,statistic,unit,nuisance,direction,throw,universe,group,recalibrate,nominal,"
+    "nominal_error,bias,bias_error,unpaired_error,sigma_data,bias_over_sigma_data,significance,mc_limited,strength,q_value,mirrored",
+    "correlation.csv": "arm,seed,task_a,task_b,rho,lo,hi,recalibrate,flag",
+    "csv/performance.csv": "arm,seed,task,statistic,unit,value,lo,hi,reference,reference_value,n_events,lo95,hi95",
+    "csv/exposure.csv": "task,sample,evaluated,effective,data,declared",
+    "csv/unisims.csv": "arm,seed,recalibrate,nuisance,task,odd,odd_error,even,even_error,contribution,throws,mirrored",
+    "csv/reliability.csv": "arm,seed,recalibrate,task,systematic,systematic_raw,reliability,reliable",
+    "csv/seed_range.csv": "arm,recalibrate,task_a,task_b,rho_min,rho_max,seeds",
+    "csv/excess.csv": "arm,minus_arm,seed,recalibrate,excess,lo,hi,pairs",
+    "csv/closure.csv": "arm,seed,measure,value,lo,hi,expected_lo,expected_hi,universes,recalibrate",
+    "csv/covariance.csv": "arm,seed,recalibrate,task_a,task_b,debiased,raw",
+}
+
+
+@pytest.fixture(scope="module")
+def result(toys: Any) -> Bias:
+    rows = [toys.nominal, *toys.unisims(["a", "b"], {"b": 2}), *toys.joints(["a", "b"], 2, 0)]
+    model = toys.linear(rows, np.array([[1.0, 0.5, 0.0], [0.2, -0.4, 0.0]]), np.zeros((2, 3)), 200)
+    return bias(model.responses(0), tasks={f"t{i}": Mean() for i in range(3)}, replicas=40, exposure={"numu_cc": 50.0})
+
+
+def test_files_have_the_published_columns(result: Bias, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
+    assert written == set(COLUMNS)
+    for name, columns in COLUMNS.items():
+        assert (tmp_path / name).read_text().splitlines()[0] == columns
+
+
+def test_equal_records_give_equal_bytes(result: Bias, tmp_path: Path) -> None:
+    result.save(tmp_path / "a")
+    result.save(tmp_path / "b")
+    for name in COLUMNS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert b"-0," not in (tmp_path / "a" / "bias.csv").read_bytes()
+
+
+def test_numbers_survive_to_nine_digits(result: Bias, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    table = pd.read_csv(tmp_path / "bias.csv", keep_default_na=False, na_values=[""])
+    np.testing.assert_allclose(table["bias"], result.table["bias"], rtol=1e-8)
+    np.testing.assert_allclose(table["sigma_data"], result.table["sigma_data"], rtol=1e-8)
+
+
+def test_a_task_that_does_not_move_is_flagged_and_has_no_correlation(result: Bias) -> None:
+    still = result.correlation["task_b"] == "t2"
+    assert (result.correlation.loc[still, "flag"] == "unreliable").all()
+    assert result.correlation.loc[still, ["rho", "lo", "hi"]].isna().all(axis=None)
+    assert (result.correlation.loc[~still, "flag"] == "").all()
+
+
+def test_exposure_table_says_what_the_unit_of_bias_is(result: Bias) -> None:
+    row = result.exposure.iloc[0]
+    assert (row["evaluated"], row["effective"], row["data"], row["declared"]) == (200, 200.0, 50.0, True)
+
+
+def test_summary_is_plain_json_with_the_largest_bias_first(result: Bias) -> None:
+    summary = json.loads(json.dumps(result.summary(), allow_nan=False))
+    largest = summary["arms"]["foundation"]["largest_bias"][0]
+    size = result.table.loc[result.table["group"] == "unisim", "bias_over_sigma_data"].abs()
+    assert abs(largest["bias_over_sigma_data"]) == pytest.approx(size.max())
+    assert largest["nuisance"] == "a"
+    assert {row["measure"] for row in summary["arms"]["foundation"]["closure"]} == set(result.closure["measure"])
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(result: Bias, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        result.save(tmp_path / "file")
