@@ -170,12 +170,12 @@ def _train(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    from shiftlab.config import registries, study_titles
+    from shiftlab.config import registry, study_titles
 
     if given.kind == "studies":
         rows = [{"name": name, "title": title} for name, title in study_titles().items()]
     else:
-        rows = [_entry(kind) for kind in registries()[given.kind]]
+        rows = [_entry(kind) for kind in registry(given.kind)]
     if given.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0

@@ -1,6 +1,6 @@
 """Configuration: from files and ``key=value`` words to one validated study."""
 
-from shiftlab.config.names import registries
+from shiftlab.config.names import registry
 from shiftlab.config.study import Job, build, compose_study, locate, read_study, study_titles
 from shiftlab.config.words import combinations, config_dir, options, read_words
 
@@ -14,6 +14,6 @@ __all__ = [
     "options",
     "read_study",
     "read_words",
-    "registries",
+    "registry",
     "study_titles",
 ]

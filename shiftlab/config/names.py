@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from shiftlab import arms, events, tasks
 from shiftlab.detector import Detector, effects
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.plan import StudyConfig
 from shiftlab.registry import Registry
-from shiftlab.tasks import NEUTRINOS
+from shiftlab.tasks import CANDIDATES
 
-__all__ = ["check_files", "check_names", "registries"]
+__all__ = ["check_files", "check_names", "registry"]
+
+_REGISTRIES: Final[Mapping[str, Callable[[], Registry[Any]]]] = {
+    "arms": arms.registry,
+    "effects": effects,
+    "readers": events.readers,
+    "tasks": tasks.registry,
+}
 
 
-def registries(plugins: Sequence[Path] = ()) -> dict[str, Registry[Any]]:
+def registry(kind: str, plugins: Sequence[Path] = ()) -> Registry[Any]:
     """Return what can be plugged in, by the word that ``shiftlab list`` uses.
 
     Args:
+        kind: ``arms``, ``effects``, ``readers`` or ``tasks``.
         plugins: Loose Python files whose classes are added.
 
     Raises:
         ConfigError: a file is missing or cannot be imported.
     """
-    found: dict[str, Registry[Any]] = {
-        "arms": arms.registry(),
-        "effects": effects(),
-        "readers": events.registry(),
-        "tasks": tasks.registry(),
-    }
+    found: Registry[Any] = _REGISTRIES[kind]()
     for path in plugins:
-        for registry in found.values():
-            try:
-                registry.add_file(path)
-            except (ImportError, SyntaxError, AttributeError, NameError, TypeError) as error:
-                raise ConfigError(f"plugins: '{path}' cannot be imported: {error}") from error
+        try:
+            found.add_file(path)
+        except (ImportError, SyntaxError, AttributeError, NameError, TypeError) as error:
+            raise ConfigError(f"plugins: '{path}' cannot be imported: {error}") from error
     return found
 
 
 def check_names(study: StudyConfig, mistakes: list[str]) -> None:
     """Add one message for each arm, task, nuisance or sample that does not exist, or value out of its bounds."""
     try:
-        known = registries(study.plugins)
+        known = {kind: registry(kind, study.plugins) for kind in _REGISTRIES}
     except ShiftlabError as error:
         mistakes.append(str(error))
         return
     _check_list("arms.names", "arm", study.arms.names, known["arms"].names(), mistakes)
     _check_list("tasks.names", "task", study.tasks, known["tasks"].names(), mistakes)
-    _check_list("exposure", "sample", tuple(study.exposure), NEUTRINOS, mistakes)
+    _check_list("exposure", "sample", tuple(study.exposure), CANDIDATES, mistakes)
     if not study.arms.seeds:
         mistakes.append("arms.seeds: empty; name at least one.")
     if study.universes.joint % 2:

@@ -1,0 +1,47 @@
+"""The code in the README and in the documentation runs as it is written."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
+BLOCK = re.compile(r'^```python(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str | None, str]]:
+    """The Python blocks of a page, with the file name that a block has when it is a file."""
+    return [(found["title"], found["code"]) for found in BLOCK.finditer(page.read_text())]
+
+
+def run_page(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Write the titled blocks as files and run the others as one script."""
+    script = ""
+    for title, code in blocks(page):
+        if title:
+            (folder / title).write_text(code)
+        else:
+            script += code
+    (folder / "page.py").write_text(script)
+    return subprocess.run([sys.executable, "page.py"], cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs_in_order(page, tmp_path):
+    done = run_page(page, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_is_in_the_navigation_and_its_links_lead_somewhere(page):
+    assert f": {page.name}\n" in (ROOT / "docs" / "mkdocs.yml").read_text()
+    for link in re.findall(r"\]\(([\w./]+\.md)\)", page.read_text()):
+        assert (page.parent / link).is_file(), link
+
+
+def test_the_first_commands_of_the_readme_are_make_demo_and_make_test():
+    commands = re.findall(r"^\$ (make \w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert commands[:2] == ["make demo", "make test"]
