@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shiftlab.detector.geometry import Geometry
 
-__all__ = ["CHARGE_UNIT", "WEIGHT_UNIT", "Footprint", "axis_shares"]
+__all__ = ["CHARGE_UNIT", "WEIGHT_UNIT", "Footprint", "axis_shares", "diffusion_width", "footprint"]
 
 WEIGHT_UNIT: Final = 2.0**-18
 """Shares are whole numbers of this unit and add up to one exactly."""
@@ -76,6 +76,11 @@ class Footprint:
         return total.to(torch.float64) * (WEIGHT_UNIT * CHARGE_UNIT)
 
 
+def diffusion_width(constant: Tensor | float, drift_time: Tensor) -> Tensor:
+    """Return the cloud's standard deviation sqrt(2 D t) in cm, D in cm2/s and t in us, any shape."""
+    return torch.sqrt(2.0e-6 * constant * drift_time)
+
+
 def axis_shares(fraction: Tensor, sigma: Tensor) -> Tensor:
     """Return float64 (..., 3): a Gaussian's shares of the cell below, the cell itself and the one above.
 
@@ -123,7 +128,7 @@ def _block(
     index = geometry.index(position)
     fraction = position.to(torch.float64) / geometry.pitch - index
     constants = torch.tensor([diffusion[0], diffusion[1], diffusion[1]], dtype=torch.float64, device=position.device)
-    sigma = torch.sqrt(2.0e-6 * constants * geometry.drift_time(position)[:, None]) / geometry.pitch
+    sigma = diffusion_width(constants, geometry.drift_time(position)[:, None]) / geometry.pitch
     along = axis_shares(fraction, sigma)
     step = torch.tensor([-1, 0, 1], device=position.device)
     neighbour = index[:, :, None] + step

@@ -28,6 +28,9 @@ class Parameter:
         source: Where nominal and sigma come from.
         confidence: A read or computed, B quoted, C judgement (to be confirmed).
         choices: Names of the models that a discrete parameter chooses among; its value is their index.
+        algebra: How two values combine, which the contract tests check: ``multiply`` (applying a then b is a b),
+            ``rate`` (inverses add), ``linear`` (the change of charge is proportional to the value),
+            ``nest`` (what a larger value keeps, a smaller one keeps too) or ``none``.
         requires: (parameter, value) of the same effect at which this one acts; None when it always does.
         doc: One sentence for a newcomer.
     """
@@ -44,6 +47,7 @@ class Parameter:
     source: str = ""
     confidence: Literal["A", "B", "C"] = "C"
     choices: tuple[str, ...] = ()
+    algebra: Literal["none", "multiply", "rate", "linear", "nest"] = "none"
     requires: tuple[str, float] | None = None
     doc: str = ""
 
@@ -112,6 +116,7 @@ class Parameter:
             "source": self.source,
             "confidence": self.confidence,
             "choices": list(self.choices),
+            "algebra": self.algebra,
             "doc": self.doc,
         }
 

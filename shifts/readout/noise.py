@@ -88,6 +88,7 @@ class Noise(Effect[Cells]):
             "e",
             (0.0, 5000.0),
             identity=0.0,
+            algebra="linear",
             source="larnd-sim consts/detector.py (LArPix); the size is a judgement",
             confidence="C",
             doc="Equivalent noise charge: standard deviation of the charge of one cell.",

@@ -25,6 +25,7 @@ class Threshold(Effect[Cells]):
             "e",
             (0.0, 20000.0),
             identity=0.0,
+            algebra="nest",
             source="6 times the noise of a LArPix channel; 2% is what threshold calibration leaves",
             confidence="C",
             doc="Smallest charge that is recorded; 0 records every cell.",

@@ -34,6 +34,7 @@ class Lifetime(Effect[Charge]):
             "us",
             (400.0, math.inf),
             identity=math.inf,
+            algebra="rate",
             scale="log",
             source="nominal within ICARUS run 2 (3.8 to 9.2 ms); 5% is what calibration within a run leaves",
             confidence="C",
