@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from shiftlab.errors import DataError, UnknownNameError
 from shiftlab.provenance import canonical_json, write_whole
@@ -35,7 +36,7 @@ _DIMS: Final[Mapping[str, tuple[str, ...]]] = {
 _SHARED: Final = ("arm", "seed", "universe", "nuisance", "group", "throw", "recalibrate", "nuisance_value")
 """What all tasks have in common."""
 
-_FINITE: Final = ("output", "observable", "truth", "weight", "nuisance_value")
+_FINITE: Final = ("output", "observable", "weight", "nuisance_value")
 
 _TYPES: Final[Mapping[str, type[np.generic]]] = {
     "output": np.float32,
@@ -48,9 +49,10 @@ _TYPES: Final[Mapping[str, type[np.generic]]] = {
     "weight": np.float64,
     "seed": np.int64,
     "throw": np.int64,
+    "empty": np.int64,
     "nuisance_value": np.float64,
 }
-"""Types on disk and in memory; everything else is text."""
+"""Types in memory (netCDF has no bool); everything else is text."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ class Responses:
         datasets: task name to dataset. Variables: ``output`` float32 (arm, seed, universe, event,
             output), what the head gave; ``observable`` float32 and ``selected`` bool (arm, seed,
             universe, event), what is histogrammed and whether the event passes the analysis
-            selection in that universe; ``truth`` float64 (event, truth_column); ``evaluated`` bool
-            (event), the evaluation set. Coordinates: ``arm``, ``seed``, ``universe``, ``event``
-            (the event key), ``vertex_uid``, ``weight``, ``sample`` (event), ``group``, ``throw``,
-            ``recalibrate`` (universe) and ``nuisance_value`` (universe, nuisance) in sigma.
+            selection in that universe; ``truth`` float64 (event, truth_column), NaN only where not
+            evaluated; ``evaluated`` bool (event), the evaluation set. Coordinates: ``arm``, ``seed``,
+            ``universe``, ``event`` (the event key), ``vertex_uid``, ``weight``, ``sample`` (event), ``group``, ``throw``,
+            ``recalibrate``, ``empty`` (universe), the number of events without a voxel, and
+            ``nuisance_value`` (universe, nuisance) in sigma.
             Attributes: ``statistic``, ``unit``, ``observable_label``.
         attrs: identity and provenance, plain values that JSON can hold.
 
@@ -159,11 +162,9 @@ class Responses:
 
 
 def _typed(data: xr.Dataset) -> xr.Dataset:
-    """Give every variable the type that it has in memory (netCDF has no bool or fixed text)."""
+    """Give every variable the type that it has in memory."""
     for name, variable in data.variables.items():
-        attributes = variable.attrs
-        kind = _TYPES.get(str(name), np.str_)
-        data[name] = (variable.dims, variable.values.astype(kind), attributes)
+        data[name] = (variable.dims, variable.values.astype(_TYPES.get(str(name), np.str_)), variable.attrs)
     return data.drop_encoding()
 
 
@@ -180,11 +181,16 @@ def _check(task: str, data: xr.Dataset) -> None:
         if not index.is_unique:
             raise DataError(f"responses of task '{task}': {name} '{index[index.duplicated()][0]}' occurs twice.")
     for name in _FINITE:
-        values = data[name].values
-        if not np.isfinite(values).all():
-            where = np.argwhere(~np.isfinite(values))[0]
-            place = ", ".join(f"{dim} {_label(data, dim, int(i))}" for dim, i in zip(_DIMS[name], where, strict=True))
-            raise DataError(f"responses of task '{task}': '{name}' is not finite at {place}.")
+        _refuse_not_finite(task, data, name, np.isfinite(data[name].values))
+    judged = ~data["evaluated"].values[:, None] | np.isfinite(data["truth"].values)
+    _refuse_not_finite(task, data, "truth", judged)
+
+
+def _refuse_not_finite(task: str, data: xr.Dataset, name: str, finite: NDArray[np.bool_]) -> None:
+    if not finite.all():
+        where = np.argwhere(~finite)[0]
+        place = ", ".join(f"{dim} {_label(data, dim, int(i))}" for dim, i in zip(_DIMS[name], where, strict=True))
+        raise DataError(f"responses of task '{task}': '{name}' is not finite at {place}.")
 
 
 def _label(data: xr.Dataset, dim: str, position: int) -> str:

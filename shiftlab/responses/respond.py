@@ -1,0 +1,208 @@
+"""Run every arm on the same events in every universe: shards, resume, budget and assembly."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from shiftlab.arms import Arm
+from shiftlab.detector import NOMINAL, Detector, Universe
+from shiftlab.errors import ConfigError, DataError
+from shiftlab.events.deposits import Deposits
+from shiftlab.provenance import digest_file, digest_json, digest_source, versions
+from shiftlab.responses.assembly import assemble
+from shiftlab.responses.budget import measure
+from shiftlab.responses.responses import Responses
+from shiftlab.responses.selection import AnalysisSelection
+from shiftlab.responses.shards import Shards, Unit, chunks, save_deposits
+from shiftlab.responses.workers import Job, StoredArm, work_through
+from shiftlab.tasks import Task, named_tasks
+
+__all__ = ["respond"]
+
+
+def respond(
+    events: Deposits,
+    detector: Detector,
+    universes: Sequence[Universe],
+    arms: Sequence[Arm],
+    *,
+    tasks: Sequence[Task] | None = None,
+    muons: Deposits | None = None,
+    selection: AnalysisSelection | None = None,
+    folder: Path | None = None,
+    workers: int = 1,
+    chunk: int = 256,
+    device: str = "cpu",
+    progress: bool | None = None,
+    reuse: bool = True,
+) -> Responses:
+    """Return the outputs of every arm and seed for every event in every universe.
+
+    The nominal universe is put first when it is not among them. The unit of work is one event
+    chunk in one universe: the chunk is prepared once, imaged once a universe, and every arm runs
+    on that image. Units are kept in ``folder`` as they finish, so that a run that was stopped
+    goes on where it was; the assembled responses lie there as ``responses.h5``.
+
+    Args:
+        events: deposits of the evaluation sample, in the detector's frame.
+        detector: the detector.
+        universes: the universes; names must differ.
+        arms: all arms of all seeds; every arm must have the same seeds.
+        tasks: what to predict; None for every registered task.
+        muons: the disjoint muon sample, needed when a universe is recalibrated with ``mip``.
+        selection: the analysis selection; None for its default cuts.
+        folder: where to keep units and result; None keeps nothing.
+        workers: number of processes, at least 1; each uses cores // workers torch threads.
+        chunk: events a chunk.
+        device: torch device of images and arms.
+        progress: True or False to show or hide budget and progress bar on stderr; None shows them
+            on a terminal.
+        reuse: False prepares the deposits anew in every universe, as a control.
+
+    Raises:
+        ConfigError: universes, arms, workers or chunk that cannot be run.
+        DataError: no events, events that an arm was trained on, or an output that is not finite.
+        RunError: a unit failed (the message names it) or the disk is full.
+    """
+    _check(events, workers, chunk)
+    universes = _with_nominal(universes)
+    stored = _grid(arms)
+    for arm in arms:
+        arm.refuse_training_vertices(events.events)
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shiftlab-")))
+        scratch = folder / "shards"
+        job = Job(
+            events=scratch / "events.npz",
+            detector=detector,
+            universes=universes,
+            scales=_scales(detector, universes, muons, device),
+            arms=tuple(StoredArm(type(arm), arm.seed, scratch / "arms") for arm in stored),
+            tasks=tuple(tasks) if tasks is not None else named_tasks(),
+            selection=selection or AnalysisSelection(),
+            shards=Shards(scratch, ""),
+            chunk=chunk,
+            device=device,
+            threads=max(1, (os.cpu_count() or 1) // workers),
+            reuse=reuse,
+        )
+        for arm in stored:
+            arm.save(scratch / "arms")
+        save_deposits(job.events, events)
+        record = _record(job)
+        plan = digest_json(record)
+        finished = folder / "responses.h5"
+        if finished.exists():
+            responses = Responses.load(finished)
+            if responses.attrs.get("plan") == plan:
+                shutil.rmtree(scratch)
+                return responses
+        job = replace(job, shards=Shards(scratch, plan))
+        _work(job, len(events), workers, progress)
+        nuisances = [nuisance.name for nuisance in detector.nuisances]
+        responses = assemble(job, events.events, nuisances, {**record, "plan": plan})
+        responses.save(finished)
+        shutil.rmtree(scratch)
+    return responses
+
+
+def _check(events: Deposits, workers: int, chunk: int) -> None:
+    if len(events) == 0:
+        raise DataError("no events to respond to: the evaluation sample or its selection is empty.")
+    for key, value in (("workers", workers), ("chunk", chunk)):
+        if value < 1:
+            raise ConfigError(f"{key} = {value}; it must be at least 1.")
+
+
+def _with_nominal(universes: Sequence[Universe]) -> tuple[Universe, ...]:
+    """Return the universes with the nominal one first.
+
+    Raises:
+        ConfigError: two of them have one name.
+    """
+    rest = [universe for universe in universes if universe != NOMINAL]
+    names = [NOMINAL.name, *(universe.name for universe in rest)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"universes: '{name}' is given more than once.")
+    return (NOMINAL, *rest)
+
+
+def _grid(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the arms arm by arm and seed by seed.
+
+    Raises:
+        ConfigError: none is given, one is given twice, or an arm lacks a seed that another has.
+    """
+    if not arms:
+        raise ConfigError("arms: none is given.")
+    found = {(arm.name, arm.seed): arm for arm in arms}
+    if len(found) < len(arms):
+        raise ConfigError("arms: one arm is given twice with the same seed.")
+    names, seeds = dict.fromkeys(arm.name for arm in arms), sorted({arm.seed for arm in arms})
+    missing = [f"{name} seed {seed}" for name in names for seed in seeds if (name, seed) not in found]
+    if missing:
+        raise ConfigError(f"arms: every arm needs the same seeds; missing: {', '.join(missing)}.")
+    return [found[name, seed] for name in names for seed in seeds]
+
+
+def _scales(
+    detector: Detector, universes: Sequence[Universe], muons: Deposits | None, device: str
+) -> tuple[float, ...]:
+    """Return the muon-calibration factor of each universe; 1 where it is not recalibrated."""
+    if all(universe.recalibrate == "none" for universe in universes):
+        return (1.0,) * len(universes)
+    if muons is None or len(muons) == 0:
+        raise DataError("universes with recalibrate 'mip' need the calibration muons; none are given.")
+    prepared = detector.prepare(muons.to(device))
+    return tuple(1.0 if u.recalibrate == "none" else detector.mip_factor(prepared, u) for u in universes)
+
+
+def _record(job: Job) -> dict[str, Any]:
+    """Return what decides the numbers, as plain values; its digest is the plan."""
+    return {
+        "arms": {
+            str(file.relative_to(job.events.parent)): digest_file(file)
+            for file in sorted((job.events.parent / "arms").rglob("*"))
+            if file.is_file()
+        },
+        "chunk": job.chunk,
+        "detector": job.detector.to_dict(),
+        "device": job.device,
+        "events": digest_file(job.events),
+        "scales": list(job.scales),
+        "seeds": [[arm.kind.name, arm.seed] for arm in job.arms],
+        "selection": asdict(job.selection),
+        "source": digest_source(),
+        "tasks": [task.name for task in job.tasks],
+        "threads": job.threads,
+        "universes": [universe.to_dict() for universe in job.universes],
+        "versions": versions(),
+    }
+
+
+def _work(job: Job, events: int, workers: int, progress: bool | None) -> None:
+    """Compute the units that are not there yet."""
+    units = [Unit(i, u) for i in range(len(chunks(events, job.chunk))) for u in range(len(job.universes))]
+    missing = [unit for unit in units if unit not in job.shards]
+    if not missing:
+        return
+    shown = sys.stderr.isatty() if progress is None else progress
+    if shown:
+        budget = measure(job, done=1.0 - len(missing) / len(units), workers=workers)
+        sys.stderr.write(f"{budget}\n")
+    with tqdm(total=len(units), initial=len(units) - len(missing), unit="unit", disable=not shown) as bar:
+        bar.set_description("responses")
+        for _ in work_through(job, missing, workers):
+            bar.update()

@@ -1,0 +1,120 @@
+"""Shards: what one event chunk gave in one universe, kept on disk until the responses are assembled."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shiftlab.events.deposits import Deposits, EventTable
+from shiftlab.provenance import write_whole
+
+__all__ = ["Shards", "Unit", "chunks", "load_deposits", "save_deposits"]
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """A unit of work: the events of one chunk in one universe (positions in the plan)."""
+
+    chunk: int
+    universe: int
+
+
+def chunks(events: int, size: int) -> tuple[range, ...]:
+    """Return contiguous ranges of at most ``size`` events that cover ``events``; fixed by the two numbers."""
+    return tuple(range(start, min(start + size, events)) for start in range(0, events, size))
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shard files of one plan.
+
+    Attributes:
+        folder: where they lie.
+        plan: digest of the plan, written into each shard; a shard of another plan does not count.
+    """
+
+    folder: Path
+    plan: str
+
+    def path(self, unit: Unit) -> Path:
+        """Return where the shard of ``unit`` lies."""
+        return self.folder / f"chunk{unit.chunk:05d}_universe{unit.universe:05d}.npz"
+
+    def write(self, unit: Unit, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Write the arrays of one unit as a whole.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written.
+        """
+        with write_whole(self.path(unit)) as temporary:
+            _write(temporary, {**arrays, "plan": np.frombuffer(self.plan.encode(), dtype=np.uint8)})
+
+    def read(self, unit: Unit) -> Arrays | None:
+        """Return the arrays of one unit; None when there is no whole shard of this plan."""
+        try:
+            arrays = _read(self.path(unit))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        plan = arrays.pop("plan", np.zeros(0, dtype=np.uint8))
+        return arrays if plan.tobytes() == self.plan.encode() else None
+
+    def __contains__(self, unit: Unit) -> bool:
+        """Whether the shard of ``unit`` is there, whole and of this plan."""
+        return self.read(unit) is not None
+
+
+def save_deposits(path: Path, deposits: Deposits) -> None:
+    """Write deposits as plain arrays, so that each worker opens them by itself."""
+    table = deposits.events
+    arrays: Arrays = {f"truth/{name}": value.cpu().numpy() for name, value in table.truth.items()}
+    for name in ("key", "vertex", "weight", "selected"):
+        arrays[f"events/{name}"] = getattr(table, name).cpu().numpy()
+    for name in ("offsets", "position", "energy", "length", "semantic", "particle"):
+        arrays[name] = getattr(deposits, name).cpu().numpy()
+    arrays["events/sample"] = np.array(table.sample, dtype=np.str_)
+    with write_whole(path) as temporary:
+        _write(temporary, arrays)
+
+
+def load_deposits(path: Path) -> Deposits:
+    """Read what ``save_deposits`` wrote."""
+    arrays = _read(path)
+    samples = tuple(str(name) for name in arrays.pop("events/sample"))
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    table = EventTable(
+        key=tensors["events/key"],
+        vertex=tensors["events/vertex"],
+        weight=tensors["events/weight"],
+        sample=samples,
+        truth={name.removeprefix("truth/"): value for name, value in tensors.items() if name.startswith("truth/")},
+        selected=tensors["events/selected"],
+    )
+    return Deposits(
+        offsets=tensors["offsets"],
+        position=tensors["position"],
+        energy=tensors["energy"],
+        length=tensors["length"],
+        semantic=tensors["semantic"],
+        particle=tensors["particle"],
+        events=table,
+    )
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    with path.open("wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+
+
+def _read(path: Path) -> Arrays:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

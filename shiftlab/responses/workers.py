@@ -1,0 +1,252 @@
+"""Workers: processes that image one event chunk in one universe and run every arm on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shiftlab.arms import Arm, predict_all
+from shiftlab.detector import Detector, Prepared, Universe
+from shiftlab.errors import DataError, RunError, ShiftlabError
+from shiftlab.events.deposits import Deposits
+from shiftlab.events.image import Image
+from shiftlab.responses.selection import AnalysisSelection
+from shiftlab.responses.shards import Arrays, Shards, Unit, chunks, load_deposits
+from shiftlab.tasks import Task, VoxelTruth, voxel_truth
+
+__all__ = ["Job", "StoredArm", "Worker", "work_through"]
+
+_PLUGIN: Final = "shiftlab_plugin_"
+"""How the registry names modules of loose plug-in files."""
+
+
+@dataclass(frozen=True)
+class StoredArm:
+    """An arm as each worker loads it: its class, its seed and the folder that it was saved to."""
+
+    kind: type[Arm]
+    seed: int
+    folder: Path
+
+    def load(self, device: str) -> Arm:
+        """Return the arm on ``device``."""
+        return self.kind.load(self.folder, self.seed, device)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs to know; arrays and weights are files that it opens itself.
+
+    Attributes:
+        events: file of the deposits (``save_deposits``).
+        detector: the detector.
+        universes: all universes, in canonical order.
+        scales: for each universe the factor of its muon calibration (1 without).
+        arms: all arms, arm by arm and seed by seed.
+        tasks: the tasks to predict.
+        selection: the analysis selection.
+        shards: where results go.
+        chunk: events a chunk.
+        device: torch device.
+        threads: torch threads of one worker.
+        reuse: False prepares the deposits anew for every universe (the control of the reuse).
+    """
+
+    events: Path
+    detector: Detector
+    universes: tuple[Universe, ...]
+    scales: tuple[float, ...]
+    arms: tuple[StoredArm, ...]
+    tasks: tuple[Task, ...]
+    selection: AnalysisSelection
+    shards: Shards
+    chunk: int
+    device: str
+    threads: int
+    reuse: bool
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """What of one chunk does not depend on the universe."""
+
+    number: int
+    prepared: Prepared
+    truth: VoxelTruth
+
+
+class Worker:
+    """Computes units of one job; keeps the arms and the chunk it works on.
+
+    Attributes:
+        job: the job.
+        arms: the loaded arms, in the order of the job.
+    """
+
+    def __init__(self, job: Job) -> None:
+        """Load the arms and open the events."""
+        self.job = job
+        self._events = load_deposits(job.events)
+        self._ranges = chunks(len(self._events), job.chunk)
+        self.arms = [stored.load(job.device) for stored in job.arms]
+        self._chunk: _Chunk | None = None
+
+    def work(self, unit: Unit) -> None:
+        """Compute one unit and write its shard.
+
+        Raises:
+            RunError: the unit failed; the message names it.
+        """
+        universe = self.job.universes[unit.universe].name
+        where = f"chunk {unit.chunk} of {len(self._ranges)} in universe '{universe}'"
+        try:
+            self.job.shards.write(unit, self.compute(unit))
+        except (ShiftlabError, MemoryError, RuntimeError) as error:
+            raise RunError(f"{where} failed: {error}") from error
+
+    def compute(self, unit: Unit) -> Arrays:
+        """Return ``output/<task>`` float32 (arm x seed, event, output), ``selected`` and ``voxels`` (event,)."""
+        chunk = self._open(unit.chunk)
+        scale = self.job.scales[unit.universe]
+        image = self.job.detector.image(chunk.prepared, self.job.universes[unit.universe], scale=scale)
+        predicted = predict_all(self.arms, image, chunk.truth, self.job.tasks)
+        arrays: Arrays = {
+            "selected": self.job.selection(image, self.job.detector.geometry.pitch).cpu().numpy(),
+            "voxels": (image.offsets[1:] - image.offsets[:-1]).cpu().numpy(),
+        }
+        for task in self.job.tasks:
+            for stored, outputs in zip(self.job.arms, predicted, strict=True):
+                _check_outputs(outputs, task, stored, image)
+            arrays[f"output/{task.name}"] = np.stack([one[task.name] for one in predicted]).astype(np.float32)
+        return arrays
+
+    def _open(self, number: int) -> _Chunk:
+        if self.job.reuse and self._chunk is not None and self._chunk.number == number:
+            return self._chunk
+        deposits: Deposits = self._events.take(list(self._ranges[number])).to(self.job.device)
+        prepared = self.job.detector.prepare(deposits)
+        self._chunk = _Chunk(number, prepared, voxel_truth(deposits, self.job.detector.geometry))
+        return self._chunk
+
+
+def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm: StoredArm, image: Image) -> None:
+    """Refuse outputs of the wrong shape or with a value that is not finite."""
+    who = f"arm '{arm.kind.name}', seed {arm.seed}, task '{task.name}'"
+    scored = np.flatnonzero(task.scored(image.events))
+    if task.name not in outputs:
+        raise DataError(f"{who}: no outputs.")
+    values = outputs[task.name]
+    if values.shape != (len(scored), task.outputs):
+        raise DataError(f"{who}: outputs of shape {values.shape}, not {(len(scored), task.outputs)}.")
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        key = int(image.events.key[int(scored[bad][0])])
+        raise DataError(f"{who}: the output for event {key} is not finite.")
+
+
+def work_through(job: Job, units: Sequence[Unit], workers: int) -> Iterator[Unit]:
+    """Compute all units and give each one when its shard is written.
+
+    With one worker the work is done here; else in spawned processes, worker i taking every
+    ``workers``-th unit from the i-th on. A worker whose parent is gone ends after its unit.
+
+    Raises:
+        RunError: a unit failed or a worker died; the message names the unit.
+    """
+    if workers == 1:
+        yield from _work_here(job, units)
+        return
+    context = get_context("spawn")
+    shares: dict[Connection, list[Unit]] = {}
+    processes = []
+    try:
+        for i in range(min(workers, len(units))):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, _plugins()), daemon=True)
+            process.start()
+            there.close()
+            processes.append(process)
+            shares[here] = list(units[i::workers])
+            here.send((job, tuple(shares[here])))
+        yield from _collect(job, shares)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _work_here(job: Job, units: Sequence[Unit]) -> Iterator[Unit]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(job.threads)
+    try:
+        worker = Worker(job)
+        for unit in units:
+            worker.work(unit)
+            yield unit
+    finally:
+        torch.set_num_threads(before)
+
+
+def _collect(job: Job, shares: dict[Connection, list[Unit]]) -> Iterator[Unit]:
+    """Give units as workers finish them; ``shares`` holds what each has still to do, in order."""
+    while shares:
+        ready = connection.wait(list(shares))
+        for worker in [one for one in shares if one in ready]:
+            unit = shares[worker].pop(0)
+            try:
+                failure = worker.recv()
+            except (EOFError, ConnectionResetError) as error:
+                raise RunError(
+                    f"the worker of chunk {unit.chunk} in universe '{job.universes[unit.universe].name}' died "
+                    "(out of memory?). Start again with fewer workers; finished units are kept."
+                ) from error
+            if failure is not None:
+                raise RunError(failure)
+            if not shares[worker]:
+                del shares[worker]
+            yield unit
+
+
+def _serve(parent: Connection, plugins: tuple[str, ...]) -> None:
+    """Be a worker process: receive the job and its units, report each; end when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in plugins:
+        _import_plugin(Path(name))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        job, units = parent.recv()
+        torch.set_num_threads(job.threads)
+        try:
+            worker = Worker(job)
+            for unit in units:
+                worker.work(unit)
+                parent.send(None)
+        except ShiftlabError as error:
+            parent.send(str(error))
+
+
+def _plugins() -> tuple[str, ...]:
+    """Files of the loose plug-ins that this process has loaded; a spawned one must load them too."""
+    loaded = [module for name, module in sorted(sys.modules.items()) if name.startswith(_PLUGIN)]
+    return tuple(str(module.__file__) for module in loaded)
+
+
+def _import_plugin(path: Path) -> None:
+    name = f"{_PLUGIN}{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RunError(f"plugins: a worker cannot load '{path}'.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
