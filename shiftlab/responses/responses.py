@@ -65,9 +65,9 @@ class Responses:
             universe, event), what is histogrammed and whether the event passes the analysis
             selection in that universe; ``truth`` float64 (event, truth_column), NaN only where not
             evaluated; ``evaluated`` bool (event), the evaluation set. Coordinates: ``arm``, ``seed``,
-            ``universe``, ``event`` (the event key), ``vertex_uid``, ``weight``, ``sample`` (event), ``group``, ``throw``,
-            ``recalibrate``, ``empty`` (universe), the number of events without a voxel, and
-            ``nuisance_value`` (universe, nuisance) in sigma.
+            ``universe``, ``event`` (the event key), ``vertex_uid``, ``weight``, ``sample`` (event),
+            ``group``, ``throw``, ``recalibrate``, ``empty`` (universe), the number of events without
+            a voxel, and ``nuisance_value`` (universe, nuisance) in sigma.
             Attributes: ``statistic``, ``unit``, ``observable_label``.
         attrs: identity and provenance, plain values that JSON can hold.
 
