@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +16,17 @@ from shiftlab.templates.processing import norm_shape
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
 
-__all__ = ["INTERPOLATION", "MEASUREMENT", "POI", "POI_BOUNDS", "save", "sidecar", "staterror_name", "workspace"]
+__all__ = [
+    "INTERPOLATION",
+    "MEASUREMENT",
+    "POI",
+    "POI_BOUNDS",
+    "check_schema",
+    "save",
+    "sidecar",
+    "staterror_name",
+    "workspace",
+]
 
 POI: Final = "mu"
 """The parameter of interest: scales the yield of the signal sample."""
@@ -181,6 +193,23 @@ def _processing(templates: Templates) -> list[dict[str, Any]]:
     return entries
 
 
+def check_schema(spec: Mapping[str, Any], name: str) -> None:
+    """Check a workspace by pyhf's own schema, version 1.0.0.
+
+    Raises:
+        DataError: the workspace breaks the schema.
+    """
+    import pyhf
+
+    with warnings.catch_warnings():
+        # pyhf 0.7.6 asks jsonschema for a class that is to go; nothing that a user could act on.
+        warnings.filterwarnings("ignore", message=r"jsonschema\.RefResolver is deprecated", category=DeprecationWarning)
+        try:
+            pyhf.schema.validate(spec, "workspace.json")
+        except pyhf.exceptions.InvalidSpecification as error:
+            raise DataError(f"templates {name}: the workspace breaks pyhf's schema: {error}") from error
+
+
 def save(templates: Templates, folder: Path) -> None:
     """Write ``workspace.json`` (Asimov data, checked against pyhf's schema) and ``workspace.meta.json``.
 
@@ -188,13 +217,8 @@ def save(templates: Templates, folder: Path) -> None:
         DataError: the workspace breaks pyhf's schema, or the templates cannot make one.
         RunError: a file cannot be written; the previous one stays.
     """
-    import pyhf
-
     spec = workspace(templates)
-    try:
-        pyhf.schema.validate(spec, "workspace.json")
-    except pyhf.exceptions.InvalidSpecification as error:
-        raise DataError(f"templates {templates.name}: the workspace breaks pyhf's schema: {error}") from error
+    check_schema(spec, templates.name)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"cannot write templates: '{folder}' is a file, not a folder.")
     write_json(folder / "workspace.json", spec)

@@ -1,0 +1,192 @@
+"""The fits of one set of templates: Asimov, held-out and injected spectra, and what the uncertainty is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shiftlab.errors import ConfigError
+from shiftlab.fit.impacts import impacts
+from shiftlab.fit.information import observed_covariance
+from shiftlab.fit.linear import Linear, components, decorrelate, linearise, spread
+from shiftlab.fit.minimise import Minimum, minimise
+from shiftlab.fit.model import FitModel, fit_model
+from shiftlab.fit.result import Fit, FitResult
+from shiftlab.templates import Observation, Templates
+
+__all__ = ["fit", "fit_all"]
+
+Floats = npt.NDArray[np.float64]
+
+
+def fit(templates: Templates, *, refits: int | None = None) -> FitResult:
+    """Fit every observation of the templates with pyhf and MINUIT.
+
+    Args:
+        templates: from ``templates``.
+        refits: number of leading nuisances whose impact is checked by refitting; None for all.
+
+    Raises:
+        FitError: a fit does not converge or has no unique minimum; the message names the parameter.
+        DataError: the templates make no valid workspace.
+        ConfigError: ``refits`` is negative, or pyhf is not set to numpy.
+    """
+    if refits is not None and refits < 0:
+        raise ConfigError(f"fit.refits = {refits}; it must not be negative.")
+    model = fit_model(templates)
+    linear = linearise(model, model.initial)
+    minima = {name: _minimum(model, linear, observation) for name, observation in templates.observations.items()}
+    covariances = {
+        name: observed_covariance(model, minimum.values, templates.observations[name].counts, name)
+        for name, minimum in minima.items()
+    }
+    fits = {
+        name: _fit(model, templates, observation, minima[name], covariances[name])
+        for name, observation in templates.observations.items()
+    }
+    shares = components(linear)
+    schemes = spread(linear, decorrelate(linear, templates))
+    ranking = impacts(model, templates, minima["asimov"], covariances["asimov"], refits)
+    limits = templates.constraints()
+    summary = {
+        **_precision(fits["asimov"], shares, schemes),
+        **_largest(ranking),
+        **_injected(templates, fits, linear),
+        "n_nuisances": len(limits),
+        "n_mc_limited": int(limits["mc_limited"].sum()),
+    }
+    return FitResult(
+        arm=templates.arm,
+        seed=templates.seed,
+        recalibrate=templates.recalibrate,
+        fits=fits,
+        impacts=ranking,
+        components=shares,
+        decorrelated=schemes,
+        response=templates.bins.assign(expected=linear.expected, dmu_dn=linear.poi_response),
+        constraints=limits,
+        summary=summary,
+    )
+
+
+def fit_all(
+    templates: Mapping[tuple[str, int], Templates], *, refits: int | None = None
+) -> dict[tuple[str, int], FitResult]:
+    """Return the fits of every arm and seed, by (arm, seed); errors are those of ``fit``."""
+    return {which: fit(one, refits=refits) for which, one in templates.items()}
+
+
+def _minimum(model: FitModel, linear: Linear, observation: Observation) -> Minimum:
+    start = model.initial + linear.predict(observation.counts)
+    steps = np.sqrt(np.diag(linear.covariance))
+    return minimise(model, observation.counts, start=start, steps=steps, what=observation.name)
+
+
+def _fit(model: FitModel, templates: Templates, observation: Observation, minimum: Minimum, covariance: Floats) -> Fit:
+    from scipy.stats import chi2
+
+    goodness = model.goodness(minimum.values, observation.counts)
+    ndf = len(observation.counts) - 1
+    shown = [model.poi, *(model.names.index(name) for name in templates.nuisances if name in model.names)]
+    errors = np.sqrt(np.diag(covariance))
+    correlation = covariance[np.ix_(shown, shown)] / np.outer(errors[shown], errors[shown])
+    names = [model.names[i] for i in shown]
+    return Fit(
+        observation=observation.name,
+        universe=observation.universe,
+        mu=float(minimum.values[model.poi]),
+        error=float(errors[model.poi]),
+        twice_nll=minimum.twice_nll,
+        goodness=goodness,
+        ndf=ndf,
+        p_value=float(chi2.sf(goodness, ndf)) if ndf > 0 else 1.0,
+        parameters=_parameters(model, shown, observation, minimum.values, errors),
+        correlation=pd.DataFrame(correlation, index=names, columns=names),
+        calls=minimum.calls,
+        at_limit=minimum.at_limit,
+    )
+
+
+def _parameters(
+    model: FitModel, shown: list[int], observation: Observation, values: Floats, errors: Floats
+) -> pd.DataFrame:
+    order = [*shown, *(i for i in range(len(model.names)) if i not in shown)]
+    free = np.isinf(model.width[order])
+    prefit = np.where(free, np.nan, model.width[order])
+    true = {**observation.nuisances, model.names[model.poi]: 1.0}
+    return pd.DataFrame(
+        {
+            "name": [model.names[i] for i in order],
+            "kind": [model.kinds[i] for i in order],
+            "prefit": prefit,
+            "bestfit": values[order],
+            "error": errors[order],
+            "pull": (values - model.initial)[order] / prefit,
+            "constraint": errors[order] / prefit,
+            "injected": [true.get(model.names[i], np.nan) for i in order],
+        }
+    )
+
+
+def _precision(asimov: Fit, shares: pd.DataFrame, schemes: pd.DataFrame) -> dict[str, Any]:
+    sigma = dict(zip(shares["component"], shares["sigma"].astype(float), strict=True))
+    apart = schemes[schemes["scheme"] == "decorrelated"].to_dict("records")[0]
+    return {
+        "mu_asimov": asimov.mu,
+        "sigma": asimov.error,
+        "sigma_statistical": sigma["data statistics"],
+        "sigma_mc": sigma["MC statistics"],
+        "sigma_systematic": sigma["systematics"],
+        "sigma_decorrelated_claimed": float(apart["claimed"]),
+        "sigma_decorrelated_true": float(apart["true"]),
+        "coverage_decorrelated": float(apart["coverage"]),
+    }
+
+
+def _largest(ranking: pd.DataFrame) -> dict[str, Any]:
+    if ranking.empty:
+        return {"largest_impact": None, "largest_impact_value": None}
+    first = ranking.iloc[0]
+    return {"largest_impact": str(first["nuisance"]), "largest_impact_value": float(first["impact"])}
+
+
+def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> dict[str, Any]:
+    """Bias of mu in the injected universe, with Monte Carlo errors propagated by d mu / d n."""
+    names = (
+        "injected_universe",
+        "mu_injected",
+        "mu_injected_error",
+        "injected_bias",
+        "injected_bias_mc_error",
+        "mu_held_out",
+        "injected_shift",
+        "injected_shift_error",
+        "goodness",
+        "ndf",
+        "p_value",
+        "goodness_mc_ratio",
+    )
+    found: dict[str, Any] = dict.fromkeys(names)
+    if "held_out" in fits:
+        found["mu_held_out"] = fits["held_out"].mu
+    if "injected" not in fits:
+        return found
+    injected, spectrum = fits["injected"], templates.observations["injected"]
+    response = linear.poi_response
+    return found | {
+        "injected_universe": injected.universe,
+        "mu_injected": injected.mu,
+        "mu_injected_error": injected.error,
+        "injected_bias": (injected.mu - 1.0) / injected.error,
+        "injected_bias_mc_error": float(np.sqrt(response**2 @ spectrum.variance)) / injected.error,
+        "injected_shift": injected.mu - fits["held_out"].mu,
+        "injected_shift_error": float(np.sqrt(response**2 @ spectrum.shift_variance)),
+        "goodness": injected.goodness,
+        "ndf": injected.ndf,
+        "p_value": injected.p_value,
+        "goodness_mc_ratio": float(spectrum.variance.sum() / spectrum.counts.sum()),
+    }
