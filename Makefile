@@ -7,6 +7,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
+GEANT4_TABLES ?= tests/data/geant4_tables
+ACHILLES_TABLES ?=
 
 .DEFAULT_GOAL := demo
 .PHONY: demo test venv docs samples train clean
@@ -28,11 +30,15 @@ docs: $(STAMP)
 	$(BIN)/mkdocs build --strict -f docs/mkdocs.yml
 
 samples: $(STAMP)
+	@test -d "$(ACHILLES_TABLES)" || \
+	  { echo "make samples ACHILLES_TABLES=FOLDER: the generator's inputs (studies/samples/README.md)" >&2; exit 1; }
 	$(BIN)/pip install $(PIP_ARGS) -q -c constraints.txt -e '.[sim]'
-	$(BIN)/python -m studies.samples
+	$(BIN)/python -m studies.samples.make vertices --tables $(ACHILLES_TABLES) --out data
+	$(BIN)/python -m studies.samples.make training --tables $(GEANT4_TABLES) \
+	  --vertices data/vertices_training.h5 --out data/lar_training.h5
 
 train: $(STAMP)
-	$(BIN)/shiftlab train study=demo
+	$(BIN)/shiftlab train study=demo data.train=data/lar_training.h5
 
 clean:
 	rm -rf .venv outputs dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

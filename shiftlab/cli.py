@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ from shiftlab.errors import ConfigError, DataError, ShiftlabError
 
 if TYPE_CHECKING:
     from shiftlab.config import Job
+    from shiftlab.detector import Parameter
 
 __all__ = ["main"]
 
@@ -140,6 +142,7 @@ class _Status:
     def __init__(self, *, debug: bool) -> None:
         self.debug = debug
         self.code = 0
+        self.process = os.getpid()
 
     def run(self, composed: Any) -> None:
         """Run one composed study; a mistake is named, and the next job of a sweep goes on."""
@@ -152,6 +155,8 @@ class _Status:
             print(_run_one(build(plain)))
         except ShiftlabError as error:
             self.code = _refuse(error, debug=self.debug)
+            if os.getpid() != self.process:  # a launcher's job: only Hydra can tell that it failed
+                raise
 
 
 def _run_one(job: Job) -> Path:
@@ -162,9 +167,10 @@ def _run_one(job: Job) -> Path:
 
 def _train(given: argparse.Namespace) -> int:
     from shiftlab.config import compose_study
-    from shiftlab.run import train_study
 
     job = compose_study(given.words, purpose="train")
+    from shiftlab.run import train_study
+
     print(train_study(job.study, fresh=given.fresh or job.fresh))
     return 0
 
@@ -194,21 +200,30 @@ def _entry(kind: type[Any]) -> dict[str, Any]:
             entry[attribute] = value
     parameters = getattr(kind, "parameters", ())
     if parameters:
-        entry["parameters"] = [
-            {
-                "nuisance": f"{kind.name}_{one.name}" if one.sigma else None,
-                **{key: getattr(one, key) for key in ("name", "nominal", "sigma", "scale", "unit", "bounds")},
-                **{key: getattr(one, key) for key in ("source", "confidence", "doc")},
-            }
-            for one in parameters
-        ]
+        entry["parameters"] = [_parameter(kind.name, one) for one in parameters]
     entry["module"] = kind.__module__
     return entry
 
 
+def _parameter(effect: str, one: Parameter) -> dict[str, Any]:
+    """Return what is known of a parameter; its nuisance is None when it has no uncertainty."""
+    keys = ("name", "nominal", "sigma", "scale", "unit", "source", "confidence", "choices", "requires", "doc")
+    return {
+        "nuisance": f"{effect}_{one.name}" if one.sigma and not one.choices else None,
+        "bounds": [bound if math.isfinite(bound) else None for bound in one.bounds],
+        **{key: getattr(one, key) for key in keys},
+    }
+
+
 def _short(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the columns of the plain listing: name, what marks it, one line about it."""
-    nuisances = [one["nuisance"] for one in row.get("parameters", ()) if one["nuisance"]]
+    parameters = row.get("parameters", ())
+    nominal = {one["name"]: one["nominal"] for one in parameters}
+    nuisances = [
+        one["nuisance"]
+        for one in parameters
+        if one["nuisance"] and (one["requires"] is None or nominal[one["requires"][0]] == one["requires"][1])
+    ]
     middle = row.get("stage") or row.get("statistic") or ""
     if nuisances:
         middle = f"{middle}: {', '.join(nuisances)}"

@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shiftlab import cli
+from shiftlab.config import locate
 from shiftlab.errors import RunError
 
 
@@ -16,15 +18,6 @@ def shiftlab(*words: str | Path, folder: Path | None = None) -> subprocess.Compl
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "shiftlab.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
-
-
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line of a refusal."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    (line,) = done.stderr.splitlines()
-    return line
 
 
 def test_help_comes_within_half_a_second():
@@ -72,34 +65,64 @@ def test_an_effect_is_listed_with_prior_unit_source_and_confidence(capsys):
         assert parameters[nuisance]["confidence"] in {"A", "B", "C"}
 
 
-def test_an_unknown_key_is_refused_in_one_line_and_nothing_is_written(tmp_path):
-    line = refused(shiftlab("run", "study=dmo", folder=tmp_path))
-    assert line == "shiftlab: unknown study 'dmo'. Did you mean 'demo'? Allowed: demo."
+def test_a_refusal_is_one_line_and_nothing_is_written(tmp_path):
+    done = shiftlab("run", "study=dmo", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "shiftlab: unknown study 'dmo'. Did you mean 'demo'? Allowed: demo.\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_several_mistakes_are_named_together(tmp_path):
-    done = shiftlab("run", "study=demo", "repicas=5", "data.evaluation=gone.h5", "chunk=0", folder=tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 2
-    assert "Did you mean 'replicas'" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys) -> Callable[..., list[str]]:
+    """Run in an empty folder what must be refused, and return the lines of the refusal."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def refuse(*words: str | Path) -> list[str]:
+        assert cli.main([str(word) for word in words]) == 2
+        written = capsys.readouterr()
+        assert written.out == ""
+        assert list(folder.iterdir()) == []
+        return written.err.splitlines()
+
+    return refuse
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    done = shiftlab("run", "study=dmo", "--debug", folder=tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" in done.stderr
+def test_several_mistakes_are_named_together(refused):
+    lines = refused("run", "study=demo", "repicas=5", "data.evaluation=gone.h5", "chunk=0")
+    assert len(lines) == 2
+    assert "Did you mean 'replicas'" in lines[0]
+    assert "chunk: 0 is given" in lines[1]
 
 
-def test_an_unknown_effect_is_answered_with_the_nearest():
-    assert "Did you mean 'gain'?" in refused(shiftlab("show", "effect", "gian"))
+def test_debug_shows_the_traceback(refused):
+    lines = refused("run", "study=dmo", "--debug")
+    assert lines[0].startswith("Traceback")
+    assert lines[-1].startswith("shiftlab: unknown study 'dmo'.")
 
 
-def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
+def test_an_unknown_effect_is_answered_with_the_nearest(refused):
+    (line,) = refused("show", "effect", "gian")
+    assert "Did you mean 'gain'?" in line
+
+
+def test_a_file_that_is_not_hdf5_is_refused(refused, tmp_path):
     broken = tmp_path / "broken.h5"
     broken.write_text("not HDF5")
-    assert "broken.h5" in refused(shiftlab("show", "event", broken, "0", folder=tmp_path))
+    (line,) = refused("show", "event", broken, "0")
+    assert "broken.h5" in line
+
+
+def test_an_event_that_the_file_does_not_have_is_refused(refused):
+    (line,) = refused("show", "event", locate("studies/samples/lar_evaluation.h5"), "1000000")
+    assert "event 1000000 is asked for; it has events 0 to" in line
+
+
+def test_a_folder_without_a_run_is_refused(refused, tmp_path):
+    (line,) = refused("report", tmp_path)
+    assert str(tmp_path) in line
 
 
 def test_words_may_stand_before_and_after_options(monkeypatch):
@@ -160,9 +183,10 @@ def test_a_job_that_is_refused_exits_with_2_after_the_others_have_run(demo_words
     assert "another run is at work" in capsys.readouterr().err
 
 
-def test_training_needs_a_training_sample(tmp_path):
-    line = refused(shiftlab("train", "study=demo", f"arms.checkpoints={tmp_path}", folder=tmp_path))
-    assert "data.train: missing" in line
+def test_training_needs_a_training_sample(refused):
+    assert "data.train: missing; training needs a sample, which `make samples` makes." in "".join(
+        refused("train", "study=demo")
+    )
 
 
 def test_retraining_within_a_run_needs_a_training_sample(demo_words, capsys):

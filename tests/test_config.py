@@ -1,7 +1,7 @@
 """Configuration: every file composes and builds, and every mistake is named together with the nearest right name."""
 
-import importlib.util
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,8 @@ def files() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("group", "option"), files())
 def test_every_configuration_file_composes_and_builds(words, group, option):
-    plugin = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}.get(option)
-    if group == "launcher" and plugin and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+    plugin = {"joblib": "hydra-joblib-launcher", "slurm": "hydra-submitit-launcher"}.get(option)
+    if plugin and plugin not in {distribution.name for distribution in metadata.distributions()}:
         (message,) = refusal(words, f"launcher={option}")
         assert "shiftlab[cluster]" in message
         return

@@ -16,10 +16,10 @@ from shiftlab.tasks import CANDIDATES
 __all__ = ["check_files", "check_names", "registry"]
 
 _REGISTRIES: Final[Mapping[str, Callable[[], Registry[Any]]]] = {
-    "arms": arms.registry,
+    "arms": arms.arms,
     "effects": effects,
     "readers": events.readers,
-    "tasks": tasks.registry,
+    "tasks": tasks.tasks,
 }
 
 

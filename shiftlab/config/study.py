@@ -95,7 +95,7 @@ def study_titles() -> dict[str, str]:
     """Return the title of each study in the configuration folder, by name."""
     titles = {}
     for name in options("study"):
-        study = OmegaConf.load(config_dir() / "study" / f"{name}.yaml")
+        study: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "study" / f"{name}.yaml"))
         titles[name] = str(study.get("title", ""))
     return titles
 
@@ -119,7 +119,8 @@ def _compose(words: Sequence[str], mistakes: list[str]) -> Mapping[str, Any] | N
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
             composed = OmegaConf.to_container(compose("config", list(words)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        mistakes.append(str(error).strip().splitlines()[0])
+        line = str(error).strip().splitlines()[0]
+        mistakes.append(f"{line}. Install shiftlab[cluster]." if "hydra/launcher" in line else line)
         return None
     assert isinstance(composed, dict)
     return {str(key): value for key, value in composed.items()}
