@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError, nearest
 
-__all__ = ["columns", "open_hdf5", "overlap", "table"]
+__all__ = ["columns", "event_rows", "open_hdf5", "overlap", "refuse_values", "table"]
 
 
 @contextmanager
@@ -69,3 +69,35 @@ def columns(dataset: Any, wanted: Sequence[str], rows: slice = slice(None)) -> d
             raise DataError(f"{where} has no column '{name}'.{hint} It has {', '.join(have)}.")
     block = dataset.fields(list(wanted))[rows]
     return {name: np.ascontiguousarray(block[name]) for name in wanted}
+
+
+def event_rows(dataset: Any, column: str, first: int, last: int) -> slice:
+    """Return the range of rows that holds every row whose event number lies in ``first`` to ``last``."""
+    numbers = columns(dataset, [column])[column]
+    rows = np.flatnonzero((numbers >= first) & (numbers <= last))
+    return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+
+
+def refuse_values(dataset: Any, values: dict[str, NDArray[Any]], event: NDArray[Any], positive: Sequence[str]) -> None:
+    """Refuse NaN and infinite numbers, and negative ones in the columns of ``positive``.
+
+    Args:
+        dataset: The table, for the message.
+        values: Columns of the table, all of one length.
+        event: Event number of each row.
+        positive: Names of columns that must not be negative.
+
+    Raises:
+        DataError: naming file, table, event and column.
+    """
+    for name, column in values.items():
+        if column.dtype.kind != "f":
+            continue
+        bad = ~np.isfinite(column)
+        if name in positive:
+            bad |= column < 0
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            where = f"{dataset.file.filename}: table '{dataset.name.lstrip('/')}', event {event[row]}"
+            allowed = "a finite number, not negative" if name in positive else "a finite number"
+            raise DataError(f"{where}: column '{name}' is {column[row]}; it must be {allowed}.")
