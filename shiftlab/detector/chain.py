@@ -169,13 +169,14 @@ class Detector:
         return total
 
     def mip_factor(self, muons: Prepared | Deposits, universe: Universe) -> float:
-        """Return nominal over shifted peak of the muons' voxel energies: the ``scale`` that restores it.
+        """Return nominal over shifted peak of the muons' dE/dx: the ``scale`` that restores it (``muon_peak``).
 
         Raises:
             DataError: the muon sample is too small.
         """
         prepared = self._prepared(muons)
-        return muon_peak(self.image(prepared)) / muon_peak(self.image(prepared, universe))
+        pitch = self.geometry.pitch
+        return muon_peak(self.image(prepared), pitch) / muon_peak(self.image(prepared, universe), pitch)
 
     def summary(self, deposits: Deposits | Prepared) -> dict[str, float]:
         """Return numbers on what the nominal detector keeps of ``deposits``.

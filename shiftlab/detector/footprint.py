@@ -140,8 +140,10 @@ def _block(
     _, ny, nz = geometry.shape
     offset = (step[:, None, None] * ny + step[None, :, None]) * nz + step[None, None, :]
     address = (event * geometry.cells + geometry.cell(position))[:, None] + offset.reshape(27)
-    row, column = torch.nonzero(share, as_tuple=True)
-    return address[row, column], row + first, share[row, column]
+    share = share.flatten()
+    taken = torch.nonzero(share).squeeze(1)
+    deposit = torch.arange(first, first + len(position), device=position.device)[:, None].expand(-1, 27).flatten()
+    return address.flatten()[taken], deposit[taken], share[taken]
 
 
 def _whole_shares(cube: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ def birks(dedx: Tensor, a: Value, k: Value, efield: float, density: float) -> Te
 
     ICARUS, Amoruso et al., NIM A523 (2004) 275. Units as in ``modified_box``.
     """
-    return a / (1.0 + dedx * (k / (density * efield)))
+    # A plain number over a tensor would be rounded twice: torch multiplies it by the reciprocal.
+    return torch.as_tensor(a, dtype=dedx.dtype, device=dedx.device) / (1.0 + dedx * (k / (density * efield)))
 
 
 class Recombination(Effect[Charge]):
