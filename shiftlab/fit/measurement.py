@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +18,28 @@ from shiftlab.fit.model import FitModel, fit_model
 from shiftlab.fit.result import Fit, FitResult
 from shiftlab.templates import Observation, Templates
 
-__all__ = ["fit", "fit_all"]
+__all__ = ["fit"]
 
 Floats = npt.NDArray[np.float64]
 
 
-def fit(templates: Templates, *, refits: int | None = None) -> FitResult:
+@overload
+def fit(templates: Templates, *, refits: int | None = None) -> FitResult: ...
+
+
+@overload
+def fit(
+    templates: Mapping[tuple[str, int], Templates], *, refits: int | None = None
+) -> dict[tuple[str, int], FitResult]: ...
+
+
+def fit(
+    templates: Templates | Mapping[tuple[str, int], Templates], *, refits: int | None = None
+) -> FitResult | dict[tuple[str, int], FitResult]:
     """Fit every observation of the templates with pyhf and MINUIT.
 
     Args:
-        templates: from ``templates``.
+        templates: one set, or all from ``templates`` by (arm, seed); results come in the same way.
         refits: number of leading nuisances whose impact is checked by refitting; None for all.
 
     Raises:
@@ -37,6 +49,12 @@ def fit(templates: Templates, *, refits: int | None = None) -> FitResult:
     """
     if refits is not None and refits < 0:
         raise ConfigError(f"fit.refits = {refits}; it must not be negative.")
+    if isinstance(templates, Templates):
+        return _result(templates, refits)
+    return {which: _result(one, refits) for which, one in templates.items()}
+
+
+def _result(templates: Templates, refits: int | None) -> FitResult:
     model = fit_model(templates)
     linear = linearise(model, model.initial)
     minima = {name: _minimum(model, linear, observation) for name, observation in templates.observations.items()}
@@ -71,13 +89,6 @@ def fit(templates: Templates, *, refits: int | None = None) -> FitResult:
         constraints=limits,
         summary=summary,
     )
-
-
-def fit_all(
-    templates: Mapping[tuple[str, int], Templates], *, refits: int | None = None
-) -> dict[tuple[str, int], FitResult]:
-    """Return the fits of every arm and seed, by (arm, seed); errors are those of ``fit``."""
-    return {which: fit(one, refits=refits) for which, one in templates.items()}
 
 
 def _minimum(model: FitModel, linear: Linear, observation: Observation) -> Minimum:

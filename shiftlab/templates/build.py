@@ -20,7 +20,7 @@ from shiftlab.templates.settings import TemplateSettings
 from shiftlab.templates.templates import Templates
 from shiftlab.templates.variations import injected_universe, nominal_universe, variations
 
-__all__ = ["SAMPLES", "templates", "templates_all"]
+__all__ = ["SAMPLES", "templates"]
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T", str, int)
@@ -40,22 +40,24 @@ def templates(
     exposure: Mapping[str, float] | None = None,
     edges: Mapping[str, Sequence[float] | Floats] | None = None,
     settings: TemplateSettings = DEFAULTS,
-) -> Templates:
-    """Return the templates of one arm and seed: one channel per task, on neutrino candidates.
+) -> dict[tuple[str, int], Templates]:
+    """Return the templates of every arm and seed, by (arm, seed): one channel per task, on neutrino candidates.
 
-    Each vertex enters one channel (``Partition``); a channel predicts its share of the exposure, since
-    each data event, too, is looked at in one channel only. An event's weight is its generator weight
-    times exposure(sample) times share over the sum of generator weights of that sample's events in
-    that part, selected or not, so that efficiency and migration are in the templates. All events
-    that the task has responses for count, whether or not its statistic is evaluated on them.
+    Each vertex enters one channel (``Partition``, the same for all arms and seeds); a channel predicts its
+    share of the exposure, since each data event, too, is looked at in one channel only. An event's
+    weight is its generator weight times exposure(sample) times share over the sum of generator weights of
+    that sample's events in that part, selected or not, so that efficiency and migration are in the
+    templates. All events that the task has responses for count, whether or not its statistic is
+    evaluated on them.
 
     Args:
         responses: from ``respond``; every task needs responses to every neutrino candidate.
-        arm: arm; may be left out when there is one.
-        seed: training seed; may be left out when there is one.
+        arm: only this arm.
+        seed: only this training seed.
         recalibrate: ``none`` or ``mip``: which universes.
-        exposure: expected events per sample in the data, before the selection; samples without are
-            left out. When None, the sums of generator weights of the simulated events.
+        exposure: expected events per sample in the data, before the selection; those of samples that
+            are no neutrino candidates (``SAMPLES``) do not matter here, candidates without are left
+            out. When None, the sums of generator weights of the simulated events.
         edges: bin edges per channel; channels without get quantiles of the summed expectation.
         settings: bins, shares, held-out part, thin bins.
 
@@ -65,67 +67,53 @@ def templates(
         DataError: no nominal universe, a nuisance without one of its sides, a sample without events
             in a channel, or an empty selection.
     """
-    arm, seed = _choose("arm", arm, responses.arms), _choose("seed", seed, responses.seeds)
-    datasets = {task: data.sel(arm=arm, seed=seed) for task, data in responses.datasets.items()}
     for name in edges or {}:
-        if name not in datasets:
-            raise UnknownNameError("channel (templates.edges)", name, datasets)
-    first = next(iter(datasets.values()))
+        if name not in responses.datasets:
+            raise UnknownNameError("channel (templates.edges)", name, responses.datasets)
+    first = next(iter(responses.datasets.values()))
     plan = Plan(
-        exposure=_exposure(exposure, datasets),
-        partition=partition(tuple(datasets), settings.shares, settings.holdout, settings.partition_seed),
+        exposure=_exposure(exposure, responses.datasets),
+        partition=partition(responses.tasks, settings.shares, settings.holdout, settings.partition_seed),
         variations=variations(first, recalibrate),
         nominal=nominal_universe(first, recalibrate),
         injected=injected_universe(first, recalibrate, settings.inject) if settings.holdout > 0 else None,
         settings=settings,
     )
-    channels = {task: channel_templates(task, data, plan, (edges or {}).get(task)) for task, data in datasets.items()}
-    labels = {task: str(data.attrs.get("observable_label", task)) for task, data in datasets.items()}
-    built = replace(assemble(channels, plan, first, (arm, seed, recalibrate)), labels=labels)
-    record = {**built.record, "provenance": dict(responses.attrs), "exposure_given": exposure is not None}
-    return replace(built, record=record, findings=(*inspect_templates(built), *_remarks(channels, plan)))
-
-
-def templates_all(
-    responses: Responses,
-    *,
-    recalibrate: str = "none",
-    exposure: Mapping[str, float] | None = None,
-    edges: Mapping[str, Sequence[float] | Floats] | None = None,
-    settings: TemplateSettings = DEFAULTS,
-) -> dict[tuple[str, int], Templates]:
-    """Return the templates of every arm and seed, by (arm, seed); all share one partition.
-
-    Arguments and errors are those of ``templates``.
-    """
     return {
-        (arm, seed): templates(
-            responses,
-            arm=arm,
-            seed=seed,
-            recalibrate=recalibrate,
-            exposure=exposure,
-            edges=edges,
-            settings=settings,
-        )
-        for arm in responses.arms
-        for seed in responses.seeds
+        (one, number): _templates(responses, (one, number, recalibrate), plan, edges or {})
+        for one in _choose("arm", arm, responses.arms)
+        for number in _choose("seed", seed, responses.seeds)
     }
 
 
-def _choose(what: str, given: T | None, allowed: tuple[T, ...]) -> T:
+def _templates(
+    responses: Responses,
+    which: tuple[str, int, str],
+    plan: Plan,
+    edges: Mapping[str, Sequence[float] | Floats],
+) -> Templates:
+    """Return the templates of one (arm, seed, recalibrate)."""
+    datasets = {task: data.sel(arm=which[0], seed=which[1]) for task, data in responses.datasets.items()}
+    channels = {task: channel_templates(task, data, plan, edges.get(task)) for task, data in datasets.items()}
+    built = assemble(channels, plan, next(iter(datasets.values())), which)
+    return replace(
+        built,
+        labels={task: str(data.attrs.get("observable_label", task)) for task, data in datasets.items()},
+        record={**built.record, "provenance": dict(responses.attrs)},
+        findings=(*inspect_templates(built), *_remarks(channels, plan)),
+    )
+
+
+def _choose(what: str, given: T | None, allowed: tuple[T, ...]) -> tuple[T, ...]:
     if given is None:
-        if len(allowed) != 1:
-            names = ", ".join(map(str, allowed))
-            raise ConfigError(f"responses hold several {what}s ({names}); choose one by {what}=.")
-        return allowed[0]
+        return allowed
     if given not in allowed:
         raise UnknownNameError(what, str(given), map(str, allowed))
-    return given
+    return (given,)
 
 
 def _exposure(given: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:
-    """Return expected events per sample, in the order of ``SAMPLES``, then of the mapping."""
+    """Return expected events per neutrino-candidate sample, in the order of ``SAMPLES``."""
     sums: dict[str, float] = {}
     for data in datasets.values():
         sample, weight = data["sample"].values.astype(np.str_), data["weight"].values
@@ -139,10 +127,10 @@ def _exposure(given: Mapping[str, float] | None, datasets: Mapping[str, xr.Datas
                 raise UnknownNameError("sample (templates.exposure)", name, sums)
             if not (np.isfinite(events) and events > 0.0):
                 raise ConfigError(f"templates.exposure.{name} = {events}; expected events are positive and finite.")
-        order = [name for name in SAMPLES if name in given] + [name for name in given if name not in SAMPLES]
-        found = {name: float(given[name]) for name in order}
+        found = {name: float(given[name]) for name in SAMPLES if name in given}
     if SAMPLES[0] not in found:
-        raise ConfigError(f"templates: no exposure of the signal sample '{SAMPLES[0]}' (given: {', '.join(found)}).")
+        have = ", ".join(found) or "none"
+        raise ConfigError(f"templates: no events of the signal sample '{SAMPLES[0]}' (candidates: {have}).")
     return found
 
 

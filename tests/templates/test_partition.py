@@ -48,7 +48,7 @@ def test_draws_are_pinned() -> None:
 
 
 def test_bad_shares_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match="'flavor'. Did you mean 'flavour'"):
+    with pytest.raises(UnknownNameError, match=r"'flavor'\. Did you mean 'flavour'"):
         partition(("flavour",), {"flavor": 1.0}, 0.2, 0)
     with pytest.raises(ConfigError, match="share is positive"):
         partition(("a", "b"), {"a": 0.0, "b": 1.0}, 0.2, 0)
@@ -56,5 +56,5 @@ def test_bad_shares_are_refused() -> None:
         partition(("a", "b"), {"a": 1.0}, 0.2, 0)
     with pytest.raises(ConfigError, match="no channels"):
         partition((), None, 0.2, 0)
-    with pytest.raises(ConfigError, match="holdout = 1.0"):
+    with pytest.raises(ConfigError, match=r"holdout = 1\.0"):
         partition(("a",), None, 1.0, 0)
