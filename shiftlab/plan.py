@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from shiftlab.responses.selection import AnalysisSelection
+from shiftlab.templates.settings import TemplateSettings
 
-__all__ = ["ArmPlan", "DataPlan", "StudyConfig", "TemplatePlan", "TrainPlan", "UniversePlan"]
+__all__ = ["ArmPlan", "DataPlan", "StudyConfig", "TrainPlan", "UniversePlan"]
 
 
 def _within(low: float | None = None, high: float | None = None, *, above: float | None = None) -> dict[str, Any]:
@@ -89,19 +90,6 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
-class TemplatePlan:
-    """How per-event observables become channels of the fit.
-
-    Attributes:
-        bins: Bins of each channel.
-        holdout: Fraction of the vertices that is in no template and stands in for data.
-    """
-
-    bins: int = field(default=3, metadata=_within(1, 100))
-    holdout: float = field(default=0.2, metadata=_within(0.0, 0.9))
-
-
-@dataclass(frozen=True)
 class StudyConfig:
     """One study, whole: two equal records give equal numbers (``workers`` apart, which changes none).
 
@@ -115,7 +103,7 @@ class StudyConfig:
         tasks: Which results, in the order of the report.
         exposure: Declared number of expected events of each sample in data.
         selection: Cuts of the analysis, run again in every universe.
-        templates: Bins and the share of events that stands in for data.
+        templates: Bins, thin bins, and the share of events that stands in for data.
         injected: Nuisances, in their sigma, of the universe that stands in for data in the fit.
         replicas: Bootstrap replicas over vertices.
         seed: Seed of every keyed draw of the detector, the universes and the bootstrap.
@@ -135,7 +123,7 @@ class StudyConfig:
     tasks: tuple[str, ...]
     exposure: Mapping[str, float] = field(metadata=_within(above=0.0))
     selection: AnalysisSelection = field(default_factory=AnalysisSelection)
-    templates: TemplatePlan = field(default_factory=TemplatePlan)
+    templates: TemplateSettings = field(default_factory=TemplateSettings)
     injected: Mapping[str, float] = field(default_factory=dict, metadata=_within(-5.0, 5.0))
     replicas: int = field(default=200, metadata=_within(2, 100_000))
     seed: int = field(default=1, metadata=_within(0, 2**31 - 1))

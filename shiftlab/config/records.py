@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar, Union
+from typing import Any, Final, Literal, TypeVar, Union
 
 from shiftlab.errors import ConfigError, nearest
 
@@ -79,6 +79,8 @@ class Reader:
             return self.record(typing.cast("type[Any]", hint), given, path)
         if hint is Any:
             return given
+        if origin is Literal:
+            return given if given in arguments else self._wrong(path, given, f"one of {', '.join(map(str, arguments))}")
         return self._scalar(hint, given, path, bounds)
 
     def _tuple(self, hint: Any, given: object, path: str, bounds: Mapping[str, Any]) -> Any:
