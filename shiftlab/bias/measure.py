@@ -75,21 +75,13 @@ def measure(
     sigma = np.empty(value.shape[:3])
     rows: list[dict[str, object]] = []
     for t, (task, sample) in enumerate(samples.items()):
-        statistic = statistics[task]
-        pairs = np.ndindex(len(arms), len(seeds))
-        heads = [(a, s, f"task '{task}', arm '{arms[a]}', seed {seeds[s]}") for a, s in pairs]
-        for block in sample.blocks(replicas):
-            weights = sample.weights(block, seed)
-            for a, s, where in heads:
-                outputs = _outputs(datasets[task], sample, a, s, design, where)
-                value[a, s, t, :, block.start : block.stop] = sample.score(statistic, outputs, weights)
-        chosen = datasets[task]["output"].isel(universe=design.nominal).transpose("arm", "seed", "event", "output")
-        nominal = chosen.values[:, :, sample.index].astype(np.float64)
-        flat = nominal.reshape(-1, *nominal.shape[2:])
-        sigma[:, :, t] = sample.data_error(statistic, flat, exposure, replicas, seed).reshape(sigma.shape[:2])
-        for a, s, where in heads:
+        statistic, data = statistics[task], datasets[task]
+        value[:, :, t], alone = _scores(data, statistic, sample, design, value.shape[4], seed)
+        sigma[:, :, t] = sample.data_error(alone[:, :, 1:], exposure).reshape(sigma.shape[:2])
+        nominal = _nominal(data, sample, design)
+        for a, s in np.ndindex(sigma.shape[:2]):
             replicated = value[a, s, t, design.nominal]
-            _refuse_constant(replicated, statistic, where)
+            _refuse_constant(replicated, statistic, _where(data, task, a, s))
             head: dict[str, object] = {"arm": arms[a], "seed": seeds[s], "task": task}
             rows.extend({**head, **row} for row in performance_rows(statistic, sample, nominal[a, s], replicated, seed))
     return Measured(
@@ -105,18 +97,51 @@ def measure(
     )
 
 
-def _outputs(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, where: str) -> Floats:
+def _scores(
+    data: xr.Dataset, statistic: Statistic, sample: Sample, design: Design, replicas: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Return the statistic in every universe, and at nominal with one simulated sample resampled at a time.
+
+    Returns:
+        (arm, seed, universe, replica) and (simulated sample, arm x seed, replica), replica 0 the sample itself.
+    """
+    nominal = _nominal(data, sample, design)
+    heads = nominal.reshape(-1, *nominal.shape[2:])
+    value = np.empty((*nominal.shape[:2], len(design.names), replicas))
+    alone = np.empty((len(sample.samples), len(heads), replicas))
+    for block in sample.blocks(replicas):
+        weights = sample.weights(block, seed)
+        inside = slice(block.start, block.stop)
+        for a, s in np.ndindex(value.shape[:2]):
+            value[a, s, :, inside] = sample.score(statistic, _outputs(data, sample, a, s, design), weights)
+        for number in range(len(sample.samples)):
+            alone[number, :, inside] = sample.score(statistic, heads, sample.resampling_only(weights, number))
+    return value, alone
+
+
+def _nominal(data: xr.Dataset, sample: Sample, design: Design) -> Floats:
+    """Return float64 (arm, seed, event, output) of the evaluated events at nominal."""
+    chosen = data["output"].isel(universe=design.nominal).transpose("arm", "seed", "event", "output")
+    return np.asarray(chosen.values[:, :, sample.index], dtype=np.float64)
+
+
+def _where(data: xr.Dataset, task: str, arm: int, seed: int) -> str:
+    return f"task '{task}', arm '{data['arm'].values[arm]}', seed {data['seed'].values[seed]}"
+
+
+def _outputs(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design) -> Floats:
     """Return float64 (universe, event, output) of the evaluated events, all finite."""
     chosen = data["output"].isel(arm=arm, seed=seed).transpose("universe", "event", "output")
     outputs: Floats = chosen.values[:, sample.index].astype(np.float64)
-    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(outputs).all(axis=2))
-    if not finite.all():
+    if not np.isfinite(outputs).all():
+        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(outputs).all(axis=2))
         universe = int(np.flatnonzero(~finite.all(axis=1))[0])
         bad = sample.key[~finite[universe]]
         listed = ", ".join(str(key) for key in bad[:5]) + (", ..." if len(bad) > 5 else "")
         raise DataError(
-            f"{where}, universe '{design.names[universe]}': {len(bad)} of {len(sample.key)} evaluated events have "
-            f"responses that are not finite (event keys {listed}); {int((~finite).sum())} over all universes."
+            f"{_where(data, sample.task, arm, seed)}, universe '{design.names[universe]}': {len(bad)} of "
+            f"{len(sample.key)} evaluated events have responses that are not finite (event keys {listed}); "
+            f"{int((~finite).sum())} over all universes."
         )
     return outputs
 

@@ -48,7 +48,7 @@ def performance_rows(
     if isinstance(statistic, _WithFurther):
         parts = [
             statistic.further(outputs, sample.truth, sample.weights(block, seed))
-            for block in sample.blocks(len(values) - 1)
+            for block in sample.blocks(len(values))
         ]
         for label in parts[0]:
             name, _, unit = label.partition(" [")

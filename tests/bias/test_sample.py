@@ -21,8 +21,11 @@ def _data(toys: Any, events: int = 600, **columns: Any) -> xr.Dataset:
 
 def _error(data: xr.Dataset, exposure: dict[str, float], replicas: int = 200) -> float:
     sample = read_sample("t", data)
-    nominal = data["output"].values[0, 0, :, sample.index].transpose(1, 0, 2).astype(float)
-    return float(sample.data_error(Mean(), nominal, exposure, replicas, seed=0)[0])
+    nominal = data["output"].values[0, 0].astype(float)
+    weights = sample.weights(range(replicas + 1), seed=0)
+    only = [sample.resampling_only(weights, number) for number in range(len(sample.samples))]
+    alone = np.stack([sample.score(Mean(), nominal, one) for one in only])
+    return float(sample.data_error(alone[:, :, 1:], exposure)[0])
 
 
 def test_only_evaluated_events_enter(toys: Any) -> None:
@@ -71,7 +74,7 @@ def test_effective_number_falls_with_unequal_weights(toys: Any) -> None:
 
 
 def test_blocks_cover_every_replica_once(toys: Any) -> None:
-    blocks = list(read_sample("t", _data(toys)).blocks(200))
+    blocks = list(read_sample("t", _data(toys)).blocks(201))
     assert [i for block in blocks for i in block] == list(range(201))
 
 
