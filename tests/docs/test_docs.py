@@ -3,9 +3,14 @@
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+from shiftlab.events import read
+from shiftlab.events.sample import write_sample
+from shiftlab.tasks import CANDIDATES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
@@ -45,3 +50,19 @@ def test_every_page_is_in_the_navigation_and_its_links_lead_somewhere(page):
 def test_the_first_commands_of_the_readme_are_make_demo_and_make_test():
     commands = re.findall(r"^\$ (make \w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert commands[:2] == ["make demo", "make test"]
+
+
+def test_the_seven_lines_of_the_readme_run_on_a_slice_of_the_sample(tmp_path):
+    shipped = "studies/samples/lar_evaluation.h5"
+    events = read(ROOT / shipped)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, sample in enumerate(events.events.sample):
+        rows[sample].append(i)
+    few = {sample: 30 if sample in CANDIDATES else 6 for sample in rows}
+    write_sample(
+        tmp_path / shipped, events.take([i for name, all_rows in rows.items() for i in all_rows[: few[name]]]), {}
+    )
+    (tmp_path / "studies" / "checkpoints").symlink_to(ROOT / "studies" / "checkpoints")
+    done = run_page(ROOT / "README.md", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").stat().st_size > 10_000
