@@ -15,7 +15,16 @@ from typing import Any
 
 from shiftlab.errors import RunError
 
-__all__ = ["canonical_json", "digest_file", "digest_json", "digest_source", "versions", "write_json", "write_text", "write_whole"]
+__all__ = [
+    "canonical_json",
+    "digest_file",
+    "digest_json",
+    "digest_source",
+    "versions",
+    "write_json",
+    "write_text",
+    "write_whole",
+]
 
 _LIBRARIES = ("torch", "numpy", "scipy", "pandas", "xarray", "pyhf", "iminuit", "lightgbm", "h5py")
 
@@ -38,8 +47,8 @@ def digest_file(path: Path) -> str:
 
 def digest_source() -> str:
     """Return one digest over every source file of the packages shiftlab, shifts and studies."""
-    import shifts
     import shiftlab
+    import shifts
     import studies
 
     total = hashlib.sha256()
