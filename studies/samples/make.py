@@ -46,6 +46,14 @@ _LIMITS = (
     "equal energy); neutron and nuclear-photon cross-sections are approximate, so far, faint deposits are not to be "
     "trusted; steps of one track in one cell are merged."
 )
+_COMMANDS = [
+    "python -m studies.samples.make vertices --tables ACHILLES_TABLES --out data",
+    "python -m studies.samples.make evaluation --tables tests/data/geant4_tables "
+    "--vertices data/vertices_evaluation.h5 --out studies/samples/lar_evaluation.h5",
+    "python -m studies.samples.make training --tables tests/data/geant4_tables "
+    "--vertices data/vertices_training.h5 --out data/lar_training.h5",
+    "python -m studies.samples.make manifest --training data/lar_training.h5",
+]
 
 
 def make_vertices(tables: Path, folder: Path) -> None:
@@ -70,7 +78,7 @@ def make_vertices(tables: Path, folder: Path) -> None:
 
 
 def _run_achilles(tables: Path, name: str, run: VertexRun) -> Vertices:
-    program = shutil.which("achilles", path=f"{Path(sys.executable).parent}:{Path.home() / '.local/bin'}")
+    program = shutil.which("achilles", path=str(Path(sys.executable).parent)) or shutil.which("achilles")
     if program is None:
         raise ConfigError("vertices need the program achilles: pip install 'shiftlab[sim]'.")
     with tempfile.TemporaryDirectory() as scratch:
@@ -165,6 +173,8 @@ def make_manifest(evaluation: Path, training: Path, vertices: Path, out: Path) -
         raise ConfigError("two samples share a vertex; the manifest is not written.")
     record = {
         "splits": "by vertex_uid; stratified by kind; each vertex is thrown once",
+        "commands": _COMMANDS,
+        "versions": {name: importlib.metadata.version(name) for name in ("AchillesGen", "calzone", "numpy", "h5py")},
         "vertices": {"file": vertices.name, "sha256": digest_file(vertices)},
         "samples": samples,
     }

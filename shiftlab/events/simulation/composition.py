@@ -136,8 +136,8 @@ def gun(kind: str, count: int, sample: str) -> Composition:
 def vertex_composition(kind: str, vertices: Vertices) -> Composition:
     """Return one event per generator vertex.
 
-    For ``photon_protons`` the electron becomes a photon of the same total energy and direction; nothing
-    else changes. Such an event was made by no neutrino: its neutrino columns say so.
+    For ``photon_protons`` the electron becomes a photon of the same total energy (kinetic plus the true
+    mass) and direction; nothing else changes. Such an event was made by no neutrino: its neutrino columns say so.
     """
     wanted = NEUTRINO_KINDS[kind]
     wrong = np.flatnonzero(vertices.neutrino_pdg != wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -23,16 +23,13 @@ _CELLS = round(SIDE / MAX_STEP)
 _BATCH = 100
 
 
-def produce(
-    composition: Composition, transport: Transport, sample: str, report: Callable[[str, int], None] | None = None
-) -> Iterator[Deposits]:
+def produce(composition: Composition, transport: Transport, sample: str) -> Iterator[Deposits]:
     """Make the events of a composition, a batch at a time.
 
     Args:
         composition: Primaries.
         transport: Geant4 settings.
         sample: Name of the sample, seed included; with kind and batch it fixes every random number.
-        report: Called with the kind and the number of events done after every batch.
     """
     simulation = transport.open()
     for start in range(0, len(composition), _BATCH):
@@ -41,8 +38,6 @@ def produce(
         tracks, steps, late = transport.run(simulation, batch, *name, "transport")
         key = identities(f"{sample}/{batch.kind}/event", range(start, start + len(batch)))
         yield _finish(batch, key, tracks, steps, late, random_generator(*name, "placement"))
-        if report is not None:
-            report(batch.kind, start + len(batch))
 
 
 def _finish(

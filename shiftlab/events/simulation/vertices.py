@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
+from shiftlab.events.hdf5 import open_hdf5
 from shiftlab.events.keys import identity
 from shiftlab.provenance import write_whole
 
@@ -34,7 +35,7 @@ class Vertices:
         offsets: int64 (vertex + 1,).
         pdg: int64 (particle,).
         momentum: float64 (particle, 3), MeV; the beam runs along z.
-        kinetic: float64 (particle,), MeV.
+        kinetic: float64 (particle,), MeV; energy less the generator's own mass (its electrons have none).
         attributes: how the vertices were made.
     """
 
@@ -157,13 +158,12 @@ def load_vertices(path: Path) -> Vertices:
         DataError: the file cannot be opened or lacks a column.
     """
     wide = {"uid": np.int64, "neutrino_pdg": np.int64, "offsets": np.int64, "pdg": np.int64}
-    try:
-        with h5py.File(path) as file:
-            missing = sorted(set(_STORED) - set(file))
-            if missing:
-                raise DataError(f"{path}: no column '{missing[0]}'; it has {', '.join(sorted(file))}.")
-            columns = {name: file[name][...].astype(wide.get(name, np.float64)) for name in _STORED}
-            attributes = {name: str(value) for name, value in file.attrs.items()}
-    except OSError as error:
-        raise DataError(f"{path}: not a readable HDF5 file ({error}).") from error
+    if not path.is_file():
+        raise DataError(f"{path}: no such file.")
+    with open_hdf5(path) as file:
+        missing = sorted(set(_STORED) - set(file))
+        if missing:
+            raise DataError(f"{path}: no column '{missing[0]}'; it has {', '.join(sorted(file))}.")
+        columns = {name: file[name][...].astype(wide.get(name, np.float64)) for name in _STORED}
+        attributes = {name: str(value) for name, value in file.attrs.items()}
     return Vertices(attributes=attributes, **columns)
