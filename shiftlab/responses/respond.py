@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from shiftlab.arms import Arm
+from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
@@ -70,14 +71,16 @@ def respond(
         reuse: False prepares the deposits anew in every universe, as a control.
 
     Raises:
-        ConfigError: universes, arms, workers or chunk that cannot be run.
+        ConfigError: universes, arms, workers or chunk that cannot be run, or an arm that was trained
+            on another lattice or threshold than the detector has.
         DataError: no events, events that an arm was trained on, or an output that is not finite.
         RunError: a unit failed (the message names it) or the disk is full.
     """
     _check(events, workers, chunk)
     universes = _with_nominal(universes)
     stored = _grid(arms)
-    for arm in arms:
+    for arm in stored:
+        arm.contract.require(input_contract(detector), f"arm '{arm.name}' seed {arm.seed}")
         arm.refuse_training_vertices(events.events)
     with ExitStack() as stack:
         if folder is None:
@@ -97,6 +100,7 @@ def respond(
             threads=max(1, (os.cpu_count() or 1) // workers),
             reuse=reuse,
         )
+        shutil.rmtree(scratch / "arms", ignore_errors=True)
         for arm in stored:
             arm.save(scratch / "arms")
         save_deposits(job.events, events)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 
-from shiftlab.arms import Arm
-from shiftlab.arms.contract import InputContract
+from shiftlab.arms import Arm, InputContract
+from shiftlab.arms.checkpoint import arm_folder, load_record, save_record
+from shiftlab.tasks.energy import Energy
 
 NO_VERTEX = np.zeros(0, dtype=np.int64)
 
@@ -18,43 +16,61 @@ class SumsArm(Arm):
 
     name = "sums"
     letter = "S"
-    copies = False
+    tasks = ("electron_gamma", "energy", "flavour")
+    bodies = 1
 
     def __init__(self, seed, training_vertices=NO_VERTEX):
         super().__init__(seed, InputContract(), {"recipe": "none"}, training_vertices)
-
-    @property
-    def tasks(self):
-        return ("electron_gamma", "energy", "flavour")
-
-    @property
-    def bodies(self):
-        return 1
 
     def answer(self, observation, tasks):
         image = observation.image
         energy = np.bincount(image.event_index.numpy(), image.energy.double().numpy(), minlength=len(image))
         count = np.diff(image.offsets.numpy())
         logit = energy / np.maximum(count, 1) + (self.seed + 1) * count / 1000.0
-        values = {"energy": energy, "electron_gamma": logit, "flavour": logit if self.copies else energy / 1000.0}
+        values = {"energy": energy, "electron_gamma": logit, "flavour": energy / 1000.0}
         return {task.name: values[task.name][task.scored(image.events), None].astype(np.float32) for task in tasks}
 
-    def save(self, folder: Path):
-        path = folder / f"{self.name}-{self.seed}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"seed": self.seed, "vertices": self.training_vertices.tolist()}))
+    def save(self, folder):
+        save_record(arm_folder(folder, self.name, self.seed), {"vertices": self.training_vertices.tolist()})
 
     @classmethod
     def load(cls, folder, seed, device="cpu"):
-        record = json.loads((folder / f"{cls.name}-{seed}.json").read_text())
-        return cls(record["seed"], np.array(record["vertices"], dtype=np.int64))
+        record = load_record(arm_folder(folder, cls.name, seed))
+        return cls(seed, np.array(record["vertices"], dtype=np.int64))
+
+
+class EnergyCopy(Energy):
+    """Visible energy a second time, for a head that is a copy of the first."""
+
+    name = "energy_copy"
 
 
 class CopiesArm(SumsArm):
-    """The same, but the heads of electron_gamma and flavour are copies of each other."""
+    """Two heads that are copies of each other, each in a file of its own."""
 
     name = "copies"
-    copies = True
+    tasks = ("energy", "energy_copy")
+
+    def __init__(self, seed, heads=None):
+        super().__init__(seed)
+        self.heads = heads or dict.fromkeys(self.tasks, 1.1)
+
+    def answer(self, observation, tasks):
+        image = observation.image
+        energy = np.bincount(image.event_index.numpy(), image.energy.double().numpy(), minlength=len(image))
+        return {
+            task.name: (self.heads[task.name] * energy[task.scored(image.events), None]).astype(np.float32)
+            for task in tasks
+        }
+
+    def save(self, folder):
+        for task, scale in self.heads.items():
+            save_record(arm_folder(folder, self.name, self.seed) / task, {"scale": scale})
+
+    @classmethod
+    def load(cls, folder, seed, device="cpu"):
+        place = arm_folder(folder, cls.name, seed)
+        return cls(seed, {task: load_record(place / task)["scale"] for task in cls.tasks})
 
 
 class BrokenArm(SumsArm):

@@ -1,0 +1,113 @@
+"""What one study is made of: its events, its universes, and the identity that decides its numbers."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from shiftlab.detector import NOMINAL, Detector, Universe, multisim, unisim
+from shiftlab.errors import ConfigError, DataError
+from shiftlab.events import Deposits, read
+from shiftlab.plan import StudyConfig
+from shiftlab.provenance import digest_file, digest_source, versions
+
+__all__ = ["choose_device", "choose_workers", "identity", "make_universes", "read_events"]
+
+_MUONS: Final = "calibration_muon"
+"""The sample that the muon calibration uses; it is never evaluated."""
+
+
+def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
+    """Return the evaluation events, at most ``data.limit`` of each sample, and the calibration muons.
+
+    Raises:
+        DataError: a file is broken, or no events are left.
+    """
+    everything = read(config.data.evaluation)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for i, sample in enumerate(everything.events.sample):
+        rows[sample].append(i)
+    muons = everything.take(rows.pop(_MUONS, [])) if config.data.muons is None else read(config.data.muons)
+    kept = sorted(i for group in rows.values() for i in group[: config.data.limit])
+    if not kept:
+        raise DataError(f"{config.data.evaluation}: no event is left to evaluate.")
+    return everything.take(kept), muons
+
+
+def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, ...]:
+    """Return nominal, unisims, joint and injected universes, and those of the muon recalibration.
+
+    Raises:
+        UnknownNameError: the study names no nuisance of the detector.
+        ConfigError: a value is outside its bounds.
+    """
+    plan = config.universes
+    found = [NOMINAL, *unisim(detector, plan.strengths, throws=plan.throws, only=plan.only)]
+    if plan.joint:
+        found += multisim(detector, plan.joint, seed=config.seed)
+    shift = tuple(config.injected.items())
+    if shift:
+        found.append(Universe("injected", shift, group="injected"))
+    if plan.mip:
+        throws = {name: count for name, count in plan.throws.items() if name in plan.mip}
+        found += unisim(detector, plan.strengths, throws=throws, recalibrate="mip", only=plan.mip)
+        if shift:
+            found.append(Universe("injected_mip", shift, recalibrate="mip", group="injected"))
+    for universe in found:
+        detector.values(universe)
+    return tuple(found)
+
+
+def choose_device(name: str) -> str:
+    """Return the torch device that ``name`` means; ``auto`` takes a GPU when there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device = {name}: torch has no such device here. Allowed: auto, cpu, cuda, cuda:N."
+        ) from error
+    return name
+
+
+def choose_workers(config: StudyConfig, device: str) -> int:
+    """Return the number of worker processes: as asked, else one per core, or one that drives a GPU."""
+    if config.workers:
+        return config.workers
+    return (os.cpu_count() or 1) if device == "cpu" else 1
+
+
+def identity(config: StudyConfig, device: str) -> dict[str, Any]:
+    """Return what decides the numbers of a run: config, source, data, checkpoints, plug-ins, device, versions.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    data = config.data
+    weights = {} if config.retrain else _digests(config.arms.checkpoints)
+    try:
+        return {
+            "study": config.identity() | {"device": device},
+            "source": digest_source(),
+            "versions": versions(),
+            "evaluation": digest_file(data.evaluation),
+            "muons": digest_file(data.muons) if data.muons else None,
+            "train": digest_file(data.train) if data.train and config.retrain else None,
+            "checkpoints": weights,
+            "plugins": [digest_file(path) for path in config.plugins],
+        }
+    except OSError as error:
+        raise DataError(f"cannot read '{error.filename}': {error.strerror}.") from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}

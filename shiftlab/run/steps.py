@@ -1,0 +1,127 @@
+"""The seven steps of one study, from events to report, in one folder that can be stopped and gone on from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from shiftlab.arms import load_arms
+from shiftlab.bias import Bias, bias
+from shiftlab.detector import Detector
+from shiftlab.fit import FitResult, fit_all
+from shiftlab.plan import StudyConfig
+from shiftlab.provenance import write_json
+from shiftlab.report import report
+from shiftlab.responses import Responses, respond
+from shiftlab.run.folder import RunFolder, open_run
+from shiftlab.run.ingredients import choose_device, choose_workers, identity, make_universes, read_events
+from shiftlab.run.study import Study, studies
+from shiftlab.run.training import retrained
+from shiftlab.tasks import named_tasks
+from shiftlab.templates import Templates, TemplateSettings, templates_all
+
+__all__ = ["run_study"]
+
+REPORT: Final = "report.html"
+
+Fits = Mapping[tuple[str, int], FitResult]
+
+
+def run_study(config: StudyConfig, *, root: Path = Path("outputs"), fresh: bool = False) -> Path:
+    """Run one study in ``<root>/<study>/<identity>/`` and return the path of its report.
+
+    A run that was stopped goes on where it was; one that is done is left alone. ``latest`` beside
+    the folder points to the run that finished or was asked for last.
+
+    Args:
+        config: the ingredients.
+        root: folder of all runs.
+        fresh: discard what the run's folder holds.
+
+    Raises:
+        ShiftlabError: something is wrong with the ingredients or the folder; the message says what.
+    """
+    device = choose_device(config.device)
+    with open_run(root, config.name, identity(config, device), fresh=fresh) as folder:
+        if not folder.done:
+            _seven_steps(config, folder, device)
+            folder.finish()
+        folder.point_latest()
+        return folder.path / REPORT
+
+
+def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
+    study = studies().get(config.name)() if config.name in studies().names() else None
+    events, muons = read_events(config)
+    detector = replace(Detector.from_config(config.detector), seed=config.seed)
+    universes = make_universes(config, detector)
+    checkpoints = retrained(config, folder.path, device) if config.retrain else config.arms.checkpoints
+    arms = load_arms(checkpoints, config.arms.names, config.arms.seeds)
+    responses = respond(
+        events,
+        detector,
+        universes,
+        arms,
+        tasks=named_tasks(config.tasks),
+        muons=muons,
+        selection=config.selection,
+        folder=folder.path,
+        workers=choose_workers(config, device),
+        chunk=config.chunk,
+        device=device,
+    )
+    biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
+    templates = _templates(config, responses)
+    results = {calibration: fit_all(each) for calibration, each in templates.items()}
+    _save_workspaces(templates, folder.path)
+    _save_summary(config, study, biases, results, folder)
+    report(
+        biases,
+        [one for each in templates.values() for one in each.values()],
+        [one for each in results.values() for one in each.values()],
+        folder.path / REPORT,
+        study=config.name,
+        provenance={"identity": folder.digest, **folder.identity, "config": config.plain()},
+        notes=study.samples if study else (),
+        detector=detector,
+    )
+
+
+def _templates(config: StudyConfig, responses: Responses) -> dict[str, dict[tuple[str, int], Templates]]:
+    """Return templates by recalibration, then by (arm, seed)."""
+    settings = TemplateSettings(
+        bins=config.templates.bins, holdout=config.templates.holdout, partition_seed=config.seed
+    )
+    calibrations = ("none", "mip") if config.universes.mip else ("none",)
+    return {
+        calibration: templates_all(responses, recalibrate=calibration, exposure=config.exposure, settings=settings)
+        for calibration in calibrations
+    }
+
+
+def _save_workspaces(templates: Mapping[str, Mapping[tuple[str, int], Templates]], folder: Path) -> None:
+    """Write ``<arm>-<seed>/workspace.json`` and its sidecar; the recalibrated ones in ``<arm>-<seed>/mip/``."""
+    for calibration, each in templates.items():
+        for one in each.values():
+            place = folder / one.name
+            one.save(place if calibration == "none" else place / calibration)
+
+
+def _save_summary(
+    config: StudyConfig, study: Study | None, biases: Bias, results: Mapping[str, Fits], folder: RunFolder
+) -> None:
+    summary: dict[str, Any] = {
+        "study": config.name,
+        "question": study.question if study else config.title,
+        "headline": list(study.headline(biases, results["none"])) if study else [],
+        "identity": folder.digest,
+        "bias": biases.summary(),
+        "fit": {calibration: _fit_summaries(each) for calibration, each in results.items()},
+    }
+    write_json(folder.path / "summary.json", summary)
+
+
+def _fit_summaries(results: Fits) -> dict[str, Any]:
+    return {result.name: dict(result.summary) for result in results.values()}
