@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from shiftlab.errors import ConfigError, ShiftlabError
 from shiftlab.events import concatenate, read
-from shiftlab.events.sample import write_sample
+from shiftlab.events.sample import read_attributes, write_sample
 from shiftlab.events.simulation.composition import NEUTRINO_KINDS, compose
 from shiftlab.events.simulation.placement import FIDUCIAL, VISIBLE_ENERGY
 from shiftlab.events.simulation.production import produce
@@ -174,7 +174,7 @@ def make_manifest(evaluation: Path, training: Path, vertices: Path, out: Path) -
     record = {
         "splits": "by vertex_uid; stratified by kind; each vertex is thrown once",
         "commands": _COMMANDS,
-        "versions": {name: importlib.metadata.version(name) for name in ("AchillesGen", "calzone", "numpy", "h5py")},
+        "made_with": {name: read_attributes(evaluation)[name] for name in ("simulator", "vertices_generator")},
         "vertices": {"file": vertices.name, "sha256": digest_file(vertices)},
         "samples": samples,
     }
