@@ -19,7 +19,7 @@ __all__ = ["CHARGE_UNIT", "WEIGHT_UNIT", "Footprint", "axis_shares", "diffusion_
 WEIGHT_UNIT: Final = 2.0**-18
 """Shares are whole numbers of this unit and add up to one exactly."""
 
-CHARGE_UNIT: Final = 2.0**-14
+CHARGE_UNIT: Final = 2.0**-12
 """Deposits' charge is rounded to this many electrons before it is shared."""
 
 SMALLEST_SHARE: Final = 1e-3
@@ -32,7 +32,7 @@ _BLOCK = 8192
 class Footprint:
     """Shares of deposits in cells as a sparse matrix (cell, deposit) of whole numbers.
 
-    Charge is summed in whole numbers (units of 2^-32 electrons, exact up to 2^31 electrons a cell), so
+    Charge is summed in whole numbers (units of 2^-30 electrons, up to 2^33 electrons a cell), so
     that no order, batch or device changes a bit.
 
     Attributes:

@@ -17,7 +17,7 @@ from shiftlab.units import ELECTRONS_PER_MEV
 
 __all__ = ["Prepared", "prepare"]
 
-_LARGEST_EVENT = 2.0**31
+_LARGEST_EVENT = 2.0**32
 _POINT = 1e-6
 
 
@@ -60,7 +60,7 @@ def prepare(deposits: Deposits, geometry: Geometry, diffusion: tuple[float, floa
     1e-6 cm count as points.
 
     Raises:
-        DataError: a position, energy or length is NaN, infinite or negative, or an event is beyond 50 GeV.
+        DataError: a position, energy or length is NaN, infinite or negative, or an event is beyond 100 GeV.
     """
     _refuse_bad(deposits)
     event = deposits.event_index
@@ -110,7 +110,7 @@ def _refuse_bad(deposits: Deposits) -> None:
 
 def _refuse_huge(table: EventTable, event: Tensor, electrons: Tensor) -> None:
     total = torch.zeros(len(table), dtype=torch.float64, device=event.device).index_add_(0, event, electrons)
-    # Integer sums per event keep every cell's fixed-point charge within 63 bits.
+    # Half of what 63 bits hold in one cell: recombination far from nominal may still enlarge the charge.
     if len(total) and float(total.max()) >= _LARGEST_EVENT:
         worst = int(total.argmax())
         raise DataError(

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import special, stats
+from scipy import special
 from torch import Tensor
 
 __all__ = ["Memory", "Stream", "mix"]
@@ -97,7 +97,8 @@ class Stream:
         device = next((one.device for one in ids if isinstance(one, Tensor)), torch.device("cpu"))
         state = torch.full((), _signed(start), dtype=torch.int64, device=device)
         for one in ids:
-            state = mix(state + one * _signed(_GOLDEN))
+            step = _signed(one * _GOLDEN) if isinstance(one, int) else one * _signed(_GOLDEN)
+            state = mix(state + step)
         return mix(state + _signed(_GOLDEN))
 
     def uniform(self, purpose: str, *ids: Tensor | int, per_throw: bool = False) -> Tensor:
@@ -109,7 +110,7 @@ class Stream:
         """Return float32 standard-normal draws: one addition of two table entries, |z| <= 6.14."""
         name = None
         if self.memory is not None and not per_throw:
-            name = self.memory.key((self.effect, purpose, "normal"), ids)
+            name = self.memory.key((str(self.seed), self.effect, purpose, "normal"), ids)
             if name is not None and name in self.memory.drawn:
                 return self.memory.drawn[name]
         bits = self.bits(purpose, *ids, per_throw=per_throw)
@@ -129,6 +130,6 @@ class Stream:
             raise ValueError(f"poisson rate {rate} must be finite and not negative")
         bits = (self.bits(purpose, *ids, per_throw=per_throw) >> 11) & ((1 << 53) - 1)
         last = int(rate + 12.0 * np.sqrt(rate) + 24.0)
-        below = stats.poisson.cdf(np.arange(last), rate) * 2.0**53
+        below = special.pdtr(np.arange(last), rate) * 2.0**53
         thresholds = torch.from_numpy(np.rint(below).astype(np.int64)).to(bits.device)
         return torch.searchsorted(thresholds, bits, right=True)
