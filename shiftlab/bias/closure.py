@@ -47,7 +47,8 @@ def closure(
     of q; the covariance about the mean against R R^T + 2 Q Q^T (both freed of event noise); and
     universe by universe, which few joint universes suffice for, since their z are known. A nuisance
     with several throws is a frozen map, whose realisation in a joint universe is another one: it
-    is left out of the prediction and counts in the expected band.
+    is left out of the prediction and counts in the expected band (so a map that was thrown once only,
+    say of dead chips, shows as a failure to close).
 
     Args:
         displacement: (1 + replica, universe, task), replica 0 the sample itself.
@@ -109,14 +110,18 @@ def _predicted(parts: Sequence[Part], design: Design, order: Sequence[int]) -> F
 def _maps(
     parts: Sequence[Part], design: Design, order: Sequence[int], replicas: int, rng: np.random.Generator
 ) -> Floats:
-    """Return draws of what frozen maps add to each joint universe, (replica, joint, task)."""
+    """Return draws of what frozen maps add to each joint universe, (replica, joint, task).
+
+    Universes of one throw, so both of an antithetic pair, have the same map.
+    """
     total = np.zeros((replicas, len(order), parts[0].odd.shape[2]))
+    maps, which = np.unique(design.throw[order], return_inverse=True)
     for part in parts:
         throws = part.odd.shape[1]
         if throws > 1:
             z = design.value[order, design.nuisances.index(part.nuisance)]
-            drawn = rng.integers(throws, size=(replicas, len(order)))
-            sign = rng.choice([-1.0, 1.0], size=(replicas, len(order), 1))
+            drawn = rng.integers(throws, size=(replicas, len(maps)))[:, which]
+            sign = rng.choice([-1.0, 1.0], size=(replicas, len(maps), 1))[:, which]
             total += sign * z[:, None] * part.odd[0][drawn] + (z**2)[:, None] * part.even[0][drawn]
     return total
 

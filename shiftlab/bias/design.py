@@ -112,12 +112,16 @@ class Design:
         return tuple(found)
 
     def joint(self, recalibrate: str) -> tuple[tuple[int, ...], ...]:
-        """Return the joint universes in blocks of antithetic pairs; one without a partner is its own block."""
+        """Return the joint universes in blocks of antithetic pairs; one without a partner is its own block.
+
+        A pair has opposite values, save for one-sided nuisances, which take the same size in both.
+        """
         left = [i for i, g in enumerate(self.group) if g == "multisim" and self.recalibrate[i] == recalibrate]
         blocks: list[tuple[int, ...]] = []
         while left:
             first = left.pop(0)
-            partner = next((i for i in left if np.array_equal(self.value[i], -self.value[first])), None)
+            size = np.abs(self.value[first])
+            partner = next((i for i in left if np.array_equal(np.abs(self.value[i]), size)), None)
             if partner is None:
                 blocks.append((first,))
             else:

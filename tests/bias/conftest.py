@@ -45,7 +45,7 @@ def joints(nuisances: Sequence[str], pairs: int, seed: int) -> list[Row]:
     z = np.random.default_rng(seed).standard_normal((pairs, len(nuisances)))
     both = [side for pair in z for side in (pair, -pair)]
     return [
-        Row(f"joint_{i:02d}", "multisim", dict(zip(nuisances, values.tolist(), strict=True)), throw=1000 + i)
+        Row(f"joint_{i:02d}", "multisim", dict(zip(nuisances, values.tolist(), strict=True)), throw=1000 + i // 2)
         for i, values in enumerate(both)
     ]
 

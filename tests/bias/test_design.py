@@ -31,6 +31,12 @@ def test_pairs_throws_and_joint_universes_are_found_in_any_order(toys: Any) -> N
     assert blocks == {frozenset({"joint_00", "joint_01"}), frozenset({"joint_02", "joint_03"})}
 
 
+def test_antithetic_partners_share_the_size_of_a_one_sided_nuisance(toys: Any) -> None:
+    pair = [toys.row(f"joint_0{i}", "multisim", {"a": a, "model": 0.7}, throw=1000) for i, a in enumerate((0.4, -0.4))]
+    design = _design(toys, [toys.nominal, pair[0], toys.row("alone", "multisim", {"a": 1.0, "model": 0.1}), pair[1]])
+    assert design.joint("none") == ((1, 3), (2,))
+
+
 def test_only_one_sigma_universes_enter_the_covariance_and_the_rest_is_kept_for_the_table(toys: Any) -> None:
     wide = [toys.row("a+2", "unisim", {"a": 2.0}), toys.row("a-2", "unisim", {"a": -2.0})]
     design = _design(toys, [toys.nominal, *wide, *toys.unisims(["a"])])
