@@ -100,7 +100,6 @@ def _minimum(model: FitModel, linear: Linear, observation: Observation) -> Minim
 def _fit(model: FitModel, templates: Templates, observation: Observation, minimum: Minimum, covariance: Floats) -> Fit:
     from scipy.stats import chi2
 
-    goodness = model.goodness(minimum.values, observation.counts)
     ndf = len(observation.counts) - 1
     shown = [model.poi, *(model.names.index(name) for name in templates.nuisances if name in model.names)]
     errors = np.sqrt(np.diag(covariance))
@@ -111,10 +110,10 @@ def _fit(model: FitModel, templates: Templates, observation: Observation, minimu
         universe=observation.universe,
         mu=float(minimum.values[model.poi]),
         error=float(errors[model.poi]),
-        twice_nll=minimum.twice_nll,
-        goodness=goodness,
+        twice_nll=model.twice_nll(minimum.values, observation.counts),
+        goodness=minimum.goodness,
         ndf=ndf,
-        p_value=float(chi2.sf(goodness, ndf)) if ndf > 0 else 1.0,
+        p_value=float(chi2.sf(minimum.goodness, ndf)) if ndf > 0 else 1.0,
         parameters=_parameters(model, shown, observation, minimum.values, errors),
         correlation=pd.DataFrame(correlation, index=names, columns=names),
         calls=minimum.calls,
@@ -180,6 +179,7 @@ def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> 
         "ndf",
         "p_value",
         "goodness_mc_ratio",
+        "at_limit",
     )
     found: dict[str, Any] = dict.fromkeys(names)
     if "held_out" in fits:
@@ -200,4 +200,5 @@ def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> 
         "ndf": injected.ndf,
         "p_value": injected.p_value,
         "goodness_mc_ratio": float(spectrum.variance.sum() / spectrum.counts.sum()),
+        "at_limit": ", ".join(injected.at_limit),
     }

@@ -29,13 +29,13 @@ class Minimum:
 
     Attributes:
         values: (parameter,) best fit.
-        twice_nll: -2 ln L at the minimum.
+        goodness: saturated chi2 at the minimum, -2 ln L but for a constant.
         calls: evaluations of the likelihood.
         at_limit: names of the parameters that ended at a bound; their errors mean little.
     """
 
     values: Floats
-    twice_nll: float
+    goodness: float
     calls: int
     at_limit: tuple[str, ...]
 
@@ -66,10 +66,9 @@ def minimise(
 
     if not np.isfinite(counts).all() or (counts < 0.0).any():
         raise FitError(f"fit of {model.name} to {what}: observed counts are negative or not finite: {counts.tolist()}.")
-    data = model.data(counts)
 
     def objective(parameters: Floats) -> float:
-        return model.twice_nll(parameters, data)
+        return model.goodness(parameters, counts)
 
     fixed = fixed or {}
     first = np.clip(start, model.lower, model.upper)
@@ -92,7 +91,7 @@ def minimise(
         if minuit.valid:
             break
     else:
-        raise FitError(_failure(model, minuit, data, what))
+        raise FitError(_failure(model, minuit, counts, what))
     values = np.array(minuit.values, dtype=np.float64)
     return Minimum(values, float(minuit.fval or 0.0), int(minuit.nfcn), _at_limit(model, values, fixed))
 
@@ -109,7 +108,7 @@ def _rates(model: FitModel, parameters: Floats) -> str:
     return f": bin {int(bad[0])} predicts {rates[bad[0]]:.3g} events" if len(bad) else ""
 
 
-def _failure(model: FitModel, minuit: Minuit, data: Floats, what: str) -> str:
+def _failure(model: FitModel, minuit: Minuit, counts: Floats, what: str) -> str:
     """Name the parameter that is at a bound, or whose gradient, times its error, is farthest from zero."""
     values, errors = np.array(minuit.values, dtype=np.float64), np.array(minuit.errors, dtype=np.float64)
     free = ~np.array(minuit.fixed, dtype=np.bool_)
@@ -117,7 +116,7 @@ def _failure(model: FitModel, minuit: Minuit, data: Floats, what: str) -> str:
     for i in np.flatnonzero(free):
         step = np.zeros(len(values))
         step[i] = 0.01 * errors[i]
-        slope[i] = model.twice_nll(values + step, data) - model.twice_nll(values - step, data)
+        slope[i] = model.goodness(values + step, counts) - model.goodness(values - step, counts)
     slope[~np.isfinite(slope)] = np.inf
     worst = int(np.abs(slope).argmax())
     limits = _at_limit(model, values, {int(i): 0.0 for i in np.flatnonzero(~free)})

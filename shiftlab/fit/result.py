@@ -66,7 +66,13 @@ class FitResult:
         response: columns channel, bin, lo, hi, expected, dmu_dn (change of the best-fit mu per extra
             event in the bin, linearised at nominal).
         constraints: ``Templates.constraints()``.
-        summary: the numbers of a headline, plain values; None for what was not fitted.
+        summary: the numbers of a headline, plain values; None for what was not fitted. ``sigma`` and its
+            parts (``sigma_statistical``, ``sigma_mc``, ``sigma_systematic``) are those of Asimov data;
+            ``injected_bias`` = (mu - 1) / error in the injected universe and its Monte Carlo error
+            ``injected_bias_mc_error``; ``injected_shift`` = mu_injected - mu_held_out, in units of mu, where
+            the same events cancel most of the Monte Carlo error (``injected_shift_error``);
+            ``goodness_mc_ratio``: Monte Carlo variance of the injected spectrum over its Poisson
+            variance, which must be well below 1 for the p-value to be one.
     """
 
     arm: str

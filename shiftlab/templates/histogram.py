@@ -122,13 +122,11 @@ class Shift:
 def shift(nominal: Floats, up: Floats, down: Floats, variation: Variation) -> Shift:
     """Return the shift from (vertex, bin) histograms of the same events in three universes.
 
-    With x_v the contribution of vertex v, R_v = (x_v+ - x_v-)/2 and Q_v = (x_v+ + x_v-)/2 - x_v0, the
-    scaled shifts are ±a R + b Q (a, b: scales of the variation) and their covariance is
-    sum_v (±a R_v + b Q_v)(±a R_v + b Q_v)^T: what does not migrate cancels.
+    With x_v the contribution of vertex v, the shift is a sum_v (x_v+ - x_v0), a being the variation's
+    scale, and its covariance a^2 sum_v (x_v+ - x_v0)(x_v+ - x_v0)^T: what does not migrate cancels.
     """
-    odd = 0.5 * (up - down) * variation.odd_scale
-    even = (0.5 * (up + down) - nominal) * variation.even_scale
-    plus, minus = odd + even, even - odd
+    plus, minus = (up - nominal) * variation.scale, (down - nominal) * variation.scale
+    odd = 0.5 * (plus - minus)
     return Shift(
         up=plus.sum(axis=0),
         down=minus.sum(axis=0),

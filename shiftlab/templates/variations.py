@@ -18,9 +18,9 @@ class Variation:
     """One pair of universes at -1 and +1 sigma that becomes one pyhf nuisance.
 
     A run-frozen random map (gains of all readout channels, say) has an unknown realisation. Its n
-    throws become n nuisances; throw t has the odd shift R_t and the even shift Q_t of the
-    templates, and enters as nominal ± R_t / sqrt(n) + Q_t / n. The covariance of the odd shifts is
-    then the average over realisations, sum_t R_t R_t^T / n, and the even shifts add up to their mean.
+    throws become n nuisances; throw t, with shifts d_t of the templates, enters as nominal + d_t / sqrt(n).
+    The covariance of the nuisances, sum_t d_t d_t^T / n, is then the average over realisations, for
+    odd and even parts alike; and a mean of non-negative templates stays non-negative.
 
     Attributes:
         name: name of the pyhf modifier: the nuisance, with ``_<throw>`` when there are several.
@@ -39,14 +39,9 @@ class Variation:
     throws: int
 
     @property
-    def odd_scale(self) -> float:
-        """Factor 1/sqrt(n) of the odd shift."""
+    def scale(self) -> float:
+        """Factor 1/sqrt(n) of both shifts."""
         return float(self.throws**-0.5)
-
-    @property
-    def even_scale(self) -> float:
-        """Factor 1/n of the even shift."""
-        return 1.0 / self.throws
 
     def describe(self, universes: tuple[str, ...]) -> dict[str, Any]:
         """Return the variation as plain values for the sidecar."""
@@ -55,8 +50,8 @@ class Variation:
             "up": universes[self.up],
             "down": universes[self.down],
             "throw": self.throw,
-            "odd_scale": self.odd_scale,
-            "even_scale": self.even_scale,
+            "throws": self.throws,
+            "scale": self.scale,
             "prior": {"type": "normal", "mean": 0.0, "sigma": 1.0, "unit": "prior standard deviations"},
         }
 

@@ -119,7 +119,7 @@ def test_events_of_one_vertex_fluctuate_together(responses: Responses) -> None:
 
 
 def test_throws_of_a_frozen_map_keep_their_mean_covariance(responses: Responses) -> None:
-    """sum_t d_t d_t^T of the scaled odd shifts is the average over throws; even shifts add up to their mean."""
+    """sum_t d_t d_t^T of the scaled shifts is the average over throws, for odd and even parts."""
     one = templates(responses, exposure=EXPOSURE)["scratch", 0]
     names = [f"gain_spread_{t}" for t in range(4)]
     assert [name for name in one.nuisances if name.startswith("gain_spread")] == names
@@ -139,11 +139,21 @@ def test_throws_of_a_frozen_map_keep_their_mean_covariance(responses: Responses)
         return (0.5 * (t.up[k] + t.down[k]) - t.nominal).sum(axis=0)
 
     full = [keep(t) for t in range(4)]
-    covariance = sum(np.outer(odd(one, n), odd(one, n)) for n in names)
-    expected = sum(np.outer(odd(t, "gain_spread"), odd(t, "gain_spread")) for t in full) / 4
-    np.testing.assert_allclose(covariance, expected, rtol=1e-9, atol=1e-12)
-    mean = sum(even(t, "gain_spread") for t in full) / 4
-    np.testing.assert_allclose(sum(even(one, n) for n in names), mean, rtol=1e-9, atol=1e-12)
+    for part in (odd, even):
+        covariance = sum(np.outer(part(one, n), part(one, n)) for n in names)
+        expected = sum(np.outer(part(t, "gain_spread"), part(t, "gain_spread")) for t in full) / 4
+        np.testing.assert_allclose(covariance, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_events_give_no_negative_template(make: Callable[..., Responses], seed: int) -> None:
+    """Empty nominal bins that fill in one universe stay non-negative in scaled throws."""
+    few = make()
+    rows = np.random.default_rng(seed).permutation(few.datasets["energy"].sizes["event"])[:250]
+    small = Responses({k: v.isel(event=np.sort(rows)) for k, v in few.datasets.items()}, few.attrs)
+    one = templates(small, settings=TemplateSettings(partition_seed=seed))["scratch", 0]
+    assert (one.nominal == 0.0).any()
+    assert min(one.up.min(), one.down.min()) >= 0.0
 
 
 def test_fake_constraint_is_the_expected_information_of_a_null_nuisance(responses: Responses) -> None:

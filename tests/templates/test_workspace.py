@@ -82,7 +82,7 @@ def test_saved_files_are_plain_json_with_what_the_workspace_cannot_hold(built: T
     check_schema(spec, "saved")
     meta = json.loads((tmp_path / "scratch-0" / "workspace.meta.json").read_text())
     assert meta["interpolation"] == {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
-    assert meta["nuisances"]["gain_spread_3"]["odd_scale"] == 0.5
+    assert meta["nuisances"]["gain_spread_3"]["scale"] == 0.5
     assert meta["nuisances"]["gain_scale"]["prior"]["sigma"] == 1.0
     assert meta["record"]["exposure"] == EXPOSURE
     assert meta["record"]["provenance"] == {"identity": "synthetic"}
