@@ -93,6 +93,8 @@ def _result(templates: Templates, refits: int | None) -> FitResult:
 
 def _minimum(model: FitModel, linear: Linear, observation: Observation) -> Minimum:
     start = model.initial + linear.predict(observation.counts)
+    if not np.isfinite(model.goodness(np.clip(start, model.lower, model.upper), observation.counts)):
+        start = model.initial  # the linear prediction left the region of positive rates
     steps = np.sqrt(np.diag(linear.covariance))
     return minimise(model, observation.counts, start=start, steps=steps, what=observation.name)
 
