@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+import h5netcdf
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.backends import H5NetCDFStore
 
 from shiftlab.errors import DataError, UnknownNameError
 from shiftlab.provenance import canonical_json, write_whole
@@ -37,6 +40,10 @@ _SHARED: Final = ("arm", "seed", "universe", "nuisance", "group", "throw", "reca
 """What all tasks have in common."""
 
 _FINITE: Final = ("output", "observable", "weight", "nuisance_value")
+
+_PACKED: Final = ("output", "observable")
+
+_PACKING: Final[Mapping[str, Any]] = {"zlib": True, "complevel": 4, "shuffle": True}
 
 _TYPES: Final[Mapping[str, type[np.generic]]] = {
     "output": np.float32,
@@ -134,12 +141,14 @@ class Responses:
         Raises:
             RunError: the file cannot be written; a previous one stays.
         """
-        head = xr.Dataset(attrs={"shiftlab": canonical_json(dict(self.attrs)), "tasks": canonical_json(self.tasks)})
-        with write_whole(path) as temporary:
-            head.to_netcdf(temporary, mode="w", engine="h5netcdf")
+        image = io.BytesIO()  # HDF5 aborts the process on a full disk, so it never writes to one itself
+        with h5netcdf.File(image, "w") as file:
+            file.attrs["shiftlab"] = canonical_json(dict(self.attrs))
+            file.attrs["tasks"] = canonical_json(self.tasks)
             for task, data in self.datasets.items():
-                packed = {name: {"zlib": True, "complevel": 4, "shuffle": True} for name in ("output", "observable")}
-                data.to_netcdf(temporary, mode="a", group=task, engine="h5netcdf", encoding=packed)
+                data.dump_to_store(H5NetCDFStore(file, group=task), encoding=dict.fromkeys(_PACKED, _PACKING))
+        with write_whole(path) as temporary:
+            temporary.write_bytes(image.getbuffer())
 
     @classmethod
     def load(cls, path: Path) -> Self:

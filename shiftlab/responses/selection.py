@@ -63,9 +63,10 @@ class AnalysisSelection:
 
     def _in_shell(self, image: Image, pitch: float) -> Tensor:
         """Bool (voxel,): the voxel's centre lies within the margin of a wall."""
-        centre = (image.index.to(torch.float64) + 0.5) * pitch
-        size = torch.tensor(image.shape, dtype=torch.float64, device=centre.device) * pitch
-        return ((centre < self.margin) | (centre > size - self.margin)).any(dim=1)
+        index = image.index
+        last = torch.tensor(image.shape, device=index.device) - 1
+        depth = torch.minimum(index, last - index).amin(dim=1)
+        return depth < self.margin / pitch - 0.5
 
 
 def _sum(values: Tensor, events: Tensor, n: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +118,31 @@ def test_a_truncated_file_is_one_clear_error(tmp_path: Path) -> None:
 def test_an_unknown_task_gets_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'energy'"):
         Responses({"energy": dataset()}).task("enrgy")
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from shiftlab.errors import RunError
+from shiftlab.responses import Responses
+path = Path(sys.argv[1])
+responses = Responses.load(path)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    responses.save(path)
+except RunError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_previous_responses(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    path = tmp_path / "responses.h5"
+    Responses({"energy": dataset()}).save(path)
+    before = path.read_bytes()
+    words = [sys.executable, "-W", "error", "-c", FULL_DISK, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "cannot write" in done.stdout
+    assert "previous file stays" in done.stdout
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["responses.h5"]
