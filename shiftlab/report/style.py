@@ -10,6 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 import matplotlib as mpl
 import mplhep
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -57,10 +58,10 @@ _STYLE: Final[dict[str, Any]] = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4.5,
     "xtick.major.size": 4.0,
-    "xtick.minor.size": 2.0,
+    "xtick.minor.visible": False,
     "xtick.major.pad": 4.0,
     "ytick.major.size": 4.0,
-    "ytick.minor.size": 2.0,
+    "ytick.minor.visible": False,
     "ytick.major.pad": 4.0,
     "hatch.linewidth": 0.5,
     "figure.constrained_layout.use": True,
@@ -84,9 +85,22 @@ def drawn(draw: Callable[P, R]) -> Callable[P, R]:
 @drawn
 def svg(figure: Figure) -> str:
     """Return the figure as SVG text: equal figures give equal bytes (no date, salted ids, outlines for letters)."""
+    _settle(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once and round the places of its axes: the solver's last digits differ from run to run."""
+    FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        place = axes.get_position(original=True)
+        axes.set_position((round(place.x0, 6), round(place.y0, 6), round(place.width, 6), round(place.height, 6)))
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
@@ -118,6 +132,6 @@ def signed_axis(axes: Axes, largest: float) -> None:
     ticks = [value for value in (1, 10, 100, 1000) if value <= limit]
     axes.set_xticks([-tick for tick in reversed(ticks)] + [0, *ticks])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
-    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.minorticks_off()
     axes.axvspan(-1, 1, color="0.94", zorder=0)
     axes.axvline(0, color="0.5", linewidth=0.8, zorder=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from shiftlab.report.style import GREY, SAMPLE_COLOURS, WIDTH, drawn
 
@@ -102,7 +102,6 @@ def _ratio(axes: Axes, rows: pd.DataFrame) -> None:
         axes.stairs(ratio, edges, baseline=None, color=colour, linewidth=1.2)
     axes.minorticks_off()
     axes.tick_params(axis="y", labelsize=7.5)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
 
 
 def _ratio_limits(axes: Axes, rows: pd.DataFrame) -> None:
@@ -113,6 +112,9 @@ def _ratio_limits(axes: Axes, rows: pd.DataFrame) -> None:
     ]
     limit = 1.15 * max([0.01, *(float(size.max()) for size in sizes if len(size))])
     axes.set_ylim(1 - limit, 1 + limit)
+    step = 0.7 * limit
+    step = round(step, 1 - math.ceil(math.log10(step)))
+    axes.set_yticks([1 - step, 1.0, 1 + step])
 
 
 def _legend(samples: Sequence[str]) -> list[Patch | Line2D]:
