@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from shiftlab.run import Study
+from shiftlab.run.study import Study
 
 if TYPE_CHECKING:
     from shiftlab.bias import Bias

@@ -1,5 +1,7 @@
 """Running one study: its folder, its ingredients and the seven steps."""
 
+from shiftlab.run.steps import report_folder, run_study
 from shiftlab.run.study import Study, studies
+from shiftlab.run.training import train_study
 
-__all__ = ["Study", "studies"]
+__all__ = ["Study", "report_folder", "run_study", "studies", "train_study"]

@@ -90,7 +90,8 @@ def open_run(root: Path, study: str, identity: Mapping[str, Any], *, fresh: bool
         _check_identity(path, digest)
         for part in path.rglob(".*.part"):
             part.unlink()
-        write_json(path / _IDENTITY, {"digest": digest, "identity": dict(identity)})
+        if not (path / _IDENTITY).exists():
+            write_json(path / _IDENTITY, {"digest": digest, "identity": dict(identity)})
         yield RunFolder(path, identity, digest)
 
 

@@ -13,16 +13,16 @@ from shiftlab.detector import Detector
 from shiftlab.fit import FitResult, fit_all
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import write_json
-from shiftlab.report import report
+from shiftlab.report import report, report_from_folder
 from shiftlab.responses import Responses, respond
 from shiftlab.run.folder import RunFolder, open_run
 from shiftlab.run.ingredients import choose_device, choose_workers, identity, make_universes, read_events
 from shiftlab.run.study import Study, studies
 from shiftlab.run.training import retrained
 from shiftlab.tasks import named_tasks
-from shiftlab.templates import Templates, TemplateSettings, templates_all
+from shiftlab.templates import Templates, templates_all
 
-__all__ = ["run_study"]
+__all__ = ["report_folder", "run_study"]
 
 REPORT: Final = "report.html"
 
@@ -52,6 +52,15 @@ def run_study(config: StudyConfig, *, root: Path = Path("outputs"), fresh: bool 
         return folder.path / REPORT
 
 
+def report_folder(folder: Path) -> Path:
+    """Write the report of a finished run again, from the tables in its folder, and return its path.
+
+    Raises:
+        RunError: the folder is not that of a finished run.
+    """
+    return report_from_folder(folder)
+
+
 def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
     study = studies().get(config.name)() if config.name in studies().names() else None
     events, muons = read_events(config)
@@ -73,6 +82,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
         device=device,
     )
     biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
+    biases.save(folder.path)
     templates = _templates(config, responses)
     results = {calibration: fit_all(each) for calibration, each in templates.items()}
     _save_workspaces(templates, folder.path)
@@ -83,7 +93,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
         [one for each in results.values() for one in each.values()],
         folder.path / REPORT,
         study=config.name,
-        provenance={"identity": folder.digest, **folder.identity, "config": config.plain()},
+        provenance={"identity": folder.digest, **folder.identity},
         notes=study.samples if study else (),
         detector=detector,
     )
@@ -91,9 +101,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
 
 def _templates(config: StudyConfig, responses: Responses) -> dict[str, dict[tuple[str, int], Templates]]:
     """Return templates by recalibration, then by (arm, seed)."""
-    settings = TemplateSettings(
-        bins=config.templates.bins, holdout=config.templates.holdout, partition_seed=config.seed
-    )
+    settings = replace(config.templates, partition_seed=config.seed)
     calibrations = ("none", "mip") if config.universes.mip else ("none",)
     return {
         calibration: templates_all(responses, recalibrate=calibration, exposure=config.exposure, settings=settings)
