@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
+from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.training import Workshop
+from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import EventTable
 from shiftlab.events.image import Image
@@ -61,6 +64,16 @@ class Arm(ABC):
     @abstractmethod
     def answer(self, observation: Observation, tasks: Sequence[Task]) -> Outputs:
         """Return float32 (scored event, output) for each task, in order of the events."""
+
+    @classmethod
+    @abstractmethod
+    def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
+        """Return a trained arm; a training that was stopped goes on from its state files.
+
+        Raises:
+            DataError: a loss is not finite, or a task has no events.
+            RunError: the time limit was reached.
+        """
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -16,6 +16,7 @@ __all__ = ["Block", "Body", "BodyShape", "Layout", "PositionEmbedding"]
 
 _GEOMETRY = 4
 _FAR = 1e12
+_SHAPE = 11
 _WAVELENGTHS = (512.0, 256.0, 128.0, 64.0, 32.0, 16.0, 8.0)
 
 
@@ -118,7 +119,7 @@ class Block(nn.Module):
         self.heads = shape.heads
         self.head = shape.width // shape.heads
         self.before = nn.LayerNorm(shape.width)
-        self.project = nn.Linear(shape.width, shape.heads * (3 * self.head - 2 * _GEOMETRY))
+        self.project = nn.Linear(shape.width, shape.heads * (3 * self.head - 2 * _GEOMETRY - 3))
         self.join = nn.Linear(shape.width, shape.width)
         self.between = nn.LayerNorm(shape.width)
         self.widen = nn.Linear(shape.width, shape.expansion * shape.width)
@@ -131,17 +132,27 @@ class Block(nn.Module):
         events, length, width = x.shape
         query_columns = self.head - _GEOMETRY
         mixed = self.project(self.before(x)).view(events, length, self.heads, -1).transpose(1, 2)
-        query, key, value = mixed.split([query_columns, query_columns, self.head], dim=-1)
+        query, key, value = mixed.split([query_columns, query_columns, self.head - 3], dim=-1)
         near = torch.exp(-self.log_scale).view(1, -1, 1, 1)
         place, half = layout.geometry
         place = place * near
         one = torch.ones_like(place[..., :1])
         query = torch.cat([query * query_columns**-0.5, place, one], dim=-1)
         key = torch.cat([key, place, -half * near.square()], dim=-1)
+        value = torch.cat([value, place.expand(-1, self.heads, -1, -1)], dim=-1)
         seen = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        seen = seen - functional.pad(place, (self.head - 3, 0))
         x = x + self.join(seen.transpose(1, 2).reshape(events, length, width))
         out: Tensor = x + self.narrow(functional.relu(self.widen(self.between(x))))
         return out
+
+
+def _moments(contract: InputContract) -> Tensor:
+    """Return (place, 9): x, y, z of each place in a patch, from -1 to 1, and their products."""
+    along = contract.patch // contract.grain
+    line = (torch.arange(along) + 0.5) / along * 2 - 1
+    place = torch.cartesian_prod(line, line, line)
+    return torch.cat([place, place[:, [0, 1, 2, 0, 0, 1]] * place[:, [0, 1, 2, 1, 2, 2]]], dim=1)
 
 
 class Body(nn.Module):
@@ -153,7 +164,8 @@ class Body(nn.Module):
         self.shape = shape
         self.occupancy = nn.Parameter(torch.randn(contract.locals, shape.table) * 0.1)
         self.energy = nn.Parameter(torch.randn(contract.locals, shape.table) * 0.1)
-        summary = len(contract.energy_edges) + 3
+        self.register_buffer("moments", _moments(contract), persistent=False)
+        summary = len(contract.energy_edges) + 3 + _SHAPE
         self.level = nn.LayerNorm(2 * shape.table)
         self.enter = nn.Linear(2 * shape.table + summary, shape.expansion * shape.width)
         self.embed = nn.Linear(shape.expansion * shape.width, shape.width)
@@ -172,9 +184,25 @@ class Body(nn.Module):
         bright = functional.embedding_bag(
             patches.local, self.energy, starts, mode="sum", per_sample_weights=patches.value
         )
-        content = torch.cat([self.level(torch.cat([filled, bright], dim=1)), patches.summary], dim=1)
+        content = torch.cat(
+            [self.level(torch.cat([filled, bright], dim=1)), patches.summary, self.form(patches)], dim=1
+        )
         embedded: Tensor = self.embed(functional.relu(self.enter(content)))
         return embedded
+
+    def form(self, patches: Patches) -> Tensor:
+        """Return (token, 11): mean place, covariance, linearity and ln(energy / length) of a patch's voxels."""
+        count = patches.voxel_offsets.diff()[:, None]
+        sums = functional.embedding_bag(
+            patches.local, self.get_buffer("moments"), patches.voxel_offsets[:-1], mode="sum"
+        )
+        mean, second = torch.split(sums / count, [3, 6], dim=1)
+        spread = second - mean[:, [0, 1, 2, 0, 0, 1]] * mean[:, [0, 1, 2, 1, 2, 2]]
+        trace = spread[:, :3].sum(dim=1, keepdim=True)
+        square = spread[:, :3].square().sum(1, keepdim=True) + 2 * spread[:, 3:].square().sum(1, keepdim=True)
+        linear = square / (trace.square() + 1e-4)
+        dense = patches.summary[:, :1] - 0.5 * torch.log(trace + 0.01)
+        return torch.cat([mean, 4 * spread, linear, dense], dim=1)
 
     def layers(self, patches: Patches, layout: Layout) -> list[Tensor]:
         """Return the padded result, (event, length, width), of the embedding and of each layer."""

@@ -21,6 +21,7 @@ from shiftlab.provenance import write_json, write_whole
 
 __all__ = [
     "arm_folder",
+    "has_record",
     "load_record",
     "load_vertices",
     "load_weights",
@@ -43,6 +44,11 @@ def arm_folder(folder: Path, name: str, seed: int) -> Path:
 def save_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``record.json``."""
     write_json(folder / _RECORD, record)
+
+
+def has_record(folder: Path) -> bool:
+    """Return whether the folder holds a finished arm: the record is written last."""
+    return (folder / _RECORD).is_file()
 
 
 def load_record(folder: Path) -> dict[str, Any]:

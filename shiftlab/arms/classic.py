@@ -15,9 +15,15 @@ from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.checkpoint import arm_folder, load_record, load_vertices, save_record, save_vertices
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
-from shiftlab.errors import ConfigError
+from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.training import Workshop, keyed
+from shiftlab.arms.training_set import TrainingSet
+from shiftlab.errors import ConfigError, DataError
 from shiftlab.provenance import write_text
 from shiftlab.tasks.task import Task, VoxelTask
+from shiftlab.tasks.voxel_truth import NONE
+
+_OBJECTIVES = {"binary": "binary", "regression": "regression", "classes": "multiclass"}
 
 __all__ = ["Classic"]
 
@@ -125,3 +131,61 @@ class Classic(Arm):
                 raise ConfigError(f"checkpoint '{own}' has no model '{path.name}', though its record names that task.")
             models[task] = path.read_text(encoding="utf-8")
         return cls(seed, InputContract.from_plain(record["contract"]), models, record, load_vertices(folder))
+
+    @classmethod
+    def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
+        """Grow the trees of each task on the summary quantities of its own events (some events' blocks)."""
+        models, sizes = {}, {}
+        for task in tasks:
+            if isinstance(task, VoxelTask):
+                quantities, target, weight = _block_rows(data, task, seed, recipe)
+                rounds = recipe.voxel_trees
+            else:
+                rows = data.rows[task.name].numpy()
+                quantities, weight = data.event_summaries[rows], None
+                target = data.targets[task.name].cpu().numpy()[rows]
+                rounds = recipe.event_trees
+            if not len(target):
+                raise DataError(f"training: no event has the truth of task '{task.name}'. Choose another sample.")
+            sizes[task.name] = len(target)
+            dataset = lightgbm.Dataset(quantities, target, weight=weight)
+            models[task.name] = lightgbm.train(_settings(task, seed), dataset, rounds).model_to_string()
+            workshop.deadline.check(f"{cls.name} seed{seed} {task.name}")
+        return cls(seed, data.contract, models, {"rows": sizes}, data.image.events.vertex.cpu().numpy())
+
+
+def _settings(task: Task, seed: int) -> dict[str, Any]:
+    voxels = isinstance(task, VoxelTask)
+    return {
+        "objective": _OBJECTIVES[task.kind],
+        "num_class": task.raw,
+        "learning_rate": 0.3 if voxels else 0.05,
+        "num_leaves": 31 if voxels else 15,
+        "min_data_in_leaf": 30,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "feature_fraction": 0.6,
+        "seed": keyed(seed, task.name) % 2**31,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": torch.get_num_threads(),
+        "verbose": -1,
+    }
+
+
+def _block_rows(
+    data: TrainingSet, task: VoxelTask, seed: int, recipe: Recipe
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """Return quantities, class and weight (voxels times class weight), one row per block and class in it."""
+    generator = torch.Generator().manual_seed(keyed(seed, "blocks"))
+    rows = data.seen[torch.randperm(len(data.seen), generator=generator)[: recipe.voxel_events]]
+    quantities, classes, weights = [], [], []
+    for chunk in torch.split(rows.sort().values, 256):
+        summaries, label = data.summaries(chunk)
+        counts = np.zeros((len(summaries.block), NONE + 1))
+        np.add.at(counts, (summaries.voxel_block, label.cpu().numpy()), 1.0)
+        block, kind = np.nonzero(counts[:, :NONE])
+        quantities.append(summaries.block[block])
+        classes.append(kind)
+        weights.append(counts[block, kind] * np.asarray(task.class_weight)[kind])
+    return np.concatenate(quantities), np.concatenate(classes), np.concatenate(weights)

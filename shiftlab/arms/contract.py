@@ -34,8 +34,8 @@ class InputContract:
     energy_reference: float = 0.5
     energy_floor: float = 0.01
     energy_edges: tuple[float, ...] = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)
-    patch: int = 8
-    grain: int = 1
+    patch: int = 16
+    grain: int = 2
 
     @property
     def locals(self) -> int:

@@ -20,7 +20,7 @@ _VOXEL_HIDDEN = 32
 
 
 class EventHead(nn.Module):
-    """Attention pooling of the patches, joined with the event's overall quantities, then two layers."""
+    """Attention and maximum pooling of the patches, joined with the event's overall quantities, then two layers."""
 
     def __init__(self, features: int, raw: int, contract: InputContract) -> None:
         """Make a head that gives ``raw`` numbers per event."""
@@ -28,7 +28,7 @@ class EventHead(nn.Module):
         self.level = nn.LayerNorm(features)
         self.ask = nn.Linear(features, _QUERIES + _COLUMNS)
         overall = len(contract.energy_edges) + 4
-        self.enter = nn.Linear(_QUERIES * _COLUMNS + overall, _HIDDEN)
+        self.enter = nn.Linear((_QUERIES + 1) * _COLUMNS + overall, _HIDDEN)
         self.leave = nn.Linear(_HIDDEN, raw)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
@@ -37,8 +37,10 @@ class EventHead(nn.Module):
         """Return raw numbers (event, raw) from padded features (event, length, features)."""
         asked = self.ask(self.level(features))
         weight = asked[..., :_QUERIES].masked_fill(~layout.mask[..., None], -torch.inf).softmax(dim=1)
-        pooled = torch.bmm(weight.transpose(1, 2), asked[..., _QUERIES:]).flatten(1)
-        hidden = functional.relu(self.enter(torch.cat([pooled, patches.overall], dim=1)))
+        values = asked[..., _QUERIES:]
+        pooled = torch.bmm(weight.transpose(1, 2), values).flatten(1)
+        largest = values.masked_fill(~layout.mask[..., None], -torch.inf).amax(dim=1)
+        hidden = functional.relu(self.enter(torch.cat([pooled, largest, patches.overall], dim=1)))
         raw: Tensor = self.leave(hidden)
         return raw
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from shiftlab.arms.arm import Outputs
 from shiftlab.arms.body import BodyShape
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.network import Network
 from shiftlab.arms.network_arm import NetworkArm
+from shiftlab.arms.network_training import fit_heads, seeded
 from shiftlab.arms.observation import Observation
+from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.training import Workshop
+from shiftlab.arms.training_set import TrainingSet
 from shiftlab.tasks.task import Task
 
 __all__ = ["Scratch"]
@@ -43,3 +48,15 @@ class Scratch(NetworkArm):
         for task in tasks:
             found.update(self._network(task.name).answer(observation, (task,)))
         return found
+
+    @classmethod
+    def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
+        """Train one network after another, body and head together."""
+        networks, curves = {}, {}
+        for task in tasks:
+            with seeded(seed, cls.name, task.name):
+                network = cls.fresh((task,), recipe.shape, data.contract)[task.name].to(data.label.device)
+            run = workshop.run(f"{cls.name} seed{seed} {task.name}", seed)
+            curves[task.name] = fit_heads(run, network, task, data, recipe, recipe.scratch, recipe.scratch_rate)
+            networks[task.name] = network
+        return cls(seed, networks, {"curves": curves}, data.image.events.vertex.cpu().numpy())

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-import torch
 from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional
@@ -48,10 +47,8 @@ class LogitTask(Task):
         return truth[:, 0]
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Return the mean cross entropy; both classes weigh the same in sum."""
-        share = target.mean().clamp(0.05, 0.95)
-        weight = torch.where(target > 0.5, 0.5 / share, 0.5 / (1 - share))
-        return functional.binary_cross_entropy_with_logits(raw[:, 0], target, weight=weight)
+        """Return the mean cross entropy."""
+        return functional.binary_cross_entropy_with_logits(raw[:, 0], target)
 
     def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
         """Return the logit as it is."""

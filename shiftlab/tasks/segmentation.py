@@ -18,7 +18,6 @@ from shiftlab.units import SEMANTIC
 __all__ = ["Segmentation", "macro_f1"]
 
 _SIDE: Final = NONE + 1
-_CLASS_WEIGHT: Final = (1.0, 1.0, 4.0, 4.0, 1.5)
 
 
 class Segmentation(VoxelTask):
@@ -39,6 +38,7 @@ class Segmentation(VoxelTask):
         "shower_energy_MeV",
         "total_energy_MeV",
     )
+    class_weight = (1.0, 1.0, 8.0, 5.0, 1.5)
     truth_columns = ("visible_energy",)
     observable_label = "predicted shower fraction of the calibrated energy"
     edges = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -61,7 +61,7 @@ class Segmentation(VoxelTask):
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the cross entropy over voxels of a true class; rare classes weigh more."""
-        weight = raw.new_tensor(_CLASS_WEIGHT)
+        weight = raw.new_tensor(self.class_weight)
         return functional.cross_entropy(raw, target.long(), weight=weight, ignore_index=NONE)
 
     def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:

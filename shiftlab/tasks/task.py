@@ -129,10 +129,15 @@ class Task(ABC):
 
 
 class VoxelTask(Task):
-    """A task that is asked of each voxel; its outputs per event are counts."""
+    """A task that is asked of each voxel; its outputs per event are counts.
+
+    Attributes:
+        class_weight: Weight of each class in training; rare classes weigh more.
+    """
 
     level = "voxel"
     empty = ()
+    class_weight: ClassVar[tuple[float, ...]]
 
     @abstractmethod
     def count(self, predicted: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth) -> Tensor:

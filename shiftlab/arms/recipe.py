@@ -1,0 +1,65 @@
+"""How arms are trained: presentations, optimiser and schedule, as plain values that a checkpoint records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shiftlab.arms.body import BodyShape
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training; one presentation is one event shown to a network once.
+
+    Attributes:
+        body: Presentations of the pre-training of the shared body.
+        head: Presentations of each head on the frozen body, of the task's own events.
+        scratch: Presentations of each network that is trained from scratch.
+        batch: Events per step.
+        body_rate: Peak learning rate of AdamW in pre-training.
+        head_rate: The same for heads on a frozen body.
+        scratch_rate: The same for networks trained from scratch.
+        decay: Weight decay.
+        warm_up: Fraction of the steps in which the rate climbs from 0; then it falls as a cosine to 0.
+        clip: Largest norm of the gradient.
+        hidden: Fraction of an event's patches that pre-training hides.
+        event_trees: Boosting rounds of the classic arm's models of events.
+        voxel_trees: The same of its models of blocks of voxels.
+        voxel_events: Events whose blocks train those.
+        shape: Size of the bodies.
+    """
+
+    body: int = 25_000
+    head: int = 16_000
+    scratch: int = 25_000
+    batch: int = 8
+    body_rate: float = 1.5e-3
+    head_rate: float = 2e-3
+    scratch_rate: float = 7e-4
+    decay: float = 0.05
+    warm_up: float = 0.05
+    clip: float = 1.0
+    hidden: float = 0.6
+    event_trees: int = 200
+    voxel_trees: int = 16
+    voxel_events: int = 4_000
+    shape: BodyShape = field(default_factory=BodyShape)
+
+    def rate_at(self, step: int, steps: int, peak: float) -> float:
+        """Return the learning rate of step ``step`` (from 0) of ``steps``."""
+        climb = max(1, round(self.warm_up * steps))
+        if step < climb:
+            return peak * (step + 1) / climb
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - climb) / max(1, steps - climb)))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as a JSON value."""
+        return asdict(self)
+
+    def presented(self, arm: str, tasks: int) -> int:
+        """Return all presentations of one seed of an arm, for the progress bar."""
+        return {"foundation": self.body + tasks * self.head, "scratch": tasks * self.scratch}.get(arm, 0)

@@ -1,0 +1,162 @@
+"""Nominal images of the training events with their labels and targets, and the batches that are cut from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.patches import Patches, group, ragged_rows
+from shiftlab.arms.summaries import Summaries, summarise
+from shiftlab.detector import NOMINAL, Detector
+from shiftlab.events.deposits import Deposits
+from shiftlab.events.image import Image
+from shiftlab.tasks.task import Task
+from shiftlab.tasks.voxel_truth import match, voxel_truth
+
+__all__ = ["Batch", "TrainingSet", "input_contract", "training_set"]
+
+_CHUNK = 256
+
+
+def input_contract(detector: Detector) -> InputContract:
+    """Return the input contract of the images that a detector makes."""
+    nominal = detector.values(NOMINAL)
+    threshold = nominal["threshold"]["level"] if "threshold" in nominal else 0.0
+    return InputContract(shape=detector.geometry.shape, pitch=detector.geometry.pitch, threshold=threshold)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A few training events.
+
+    Attributes:
+        patches: Their patches, on a grid moved at random.
+        label: int64 (voxel,), class of each voxel, in the order of ``patches``.
+        targets: float32 (event,) per event-level task; NaN where an event has no truth for it.
+    """
+
+    patches: Patches
+    label: Tensor
+    targets: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Nominal images with labels.
+
+    Attributes:
+        image: Images of all training events.
+        label: int8 (voxel,), true class of each voxel.
+        targets: float32 (event,) per event-level task, NaN outside its own events.
+        rows: int64 (event,) per task: its own events.
+        contract: Input contract of the images.
+    """
+
+    image: Image
+    label: Tensor
+    targets: dict[str, Tensor]
+    rows: dict[str, Tensor]
+    contract: InputContract
+
+    @property
+    def seen(self) -> Tensor:
+        """int64 (event,): the events that have voxels."""
+        return torch.nonzero(self.image.offsets.diff() > 0).squeeze(1)
+
+    @cached_property
+    def event_summaries(self) -> NDArray[np.float32]:
+        """float32 (event, quantity): summary quantities of all events, for the classic arm."""
+        chunks = torch.split(torch.arange(len(self.image)), _CHUNK)
+        return np.concatenate([self.summaries(rows)[0].event for rows in chunks])
+
+    def summaries(self, rows: Tensor) -> tuple[Summaries, Tensor]:
+        """Return summary quantities of the events at ``rows``, and the int8 label of their voxels."""
+        rows = rows.to(self.image.offsets.device)
+        image = self.image.take(rows)
+        voxels, _ = ragged_rows(self.image.offsets, rows)
+        return summarise(image, group(image, self.contract), self.contract), self.label[voxels]
+
+    @property
+    def size(self) -> Tensor:
+        """int64 (event,): voxels of each event."""
+        return self.image.offsets.diff()
+
+    def batch(self, rows: Tensor, generator: Generator) -> Batch:
+        """Return the events at ``rows``, patch grid and side of y drawn from ``generator``."""
+        edge = self.contract.patch
+        drawn = torch.randint(0, edge, (3,), generator=generator).tolist()
+        mirror = bool(torch.randint(0, 2, (1,), generator=generator))
+        rows = rows.to(self.image.offsets.device)
+        patches = group(self.image.take(rows), self.contract, shift=(drawn[0], drawn[1], drawn[2]), mirror=mirror)
+        voxels, _ = ragged_rows(self.image.offsets, rows)
+        targets = {name: values[rows] for name, values in self.targets.items()}
+        return Batch(patches, self.label[voxels][patches.order].long(), targets)
+
+    def to(self, device: torch.device | str) -> TrainingSet:
+        """Return the same set on ``device``."""
+        image = Image(
+            offsets=self.image.offsets.to(device),
+            cell=self.image.cell.to(device),
+            charge=self.image.charge.to(device),
+            energy=self.image.energy.to(device),
+            shape=self.image.shape,
+            events=self.image.events.to(device),
+        )
+        targets = {name: values.to(device) for name, values in self.targets.items()}
+        return TrainingSet(image, self.label.to(device), targets, self.rows, self.contract)
+
+
+def training_set(
+    deposits: Deposits, detector: Detector, tasks: Sequence[Task], advance: Callable[[int], object]
+) -> TrainingSet:
+    """Return the nominal images of ``deposits`` with what the tasks are trained towards.
+
+    Args:
+        deposits: Training events.
+        detector: Their detector; only its nominal universe is used.
+        tasks: What will be trained.
+        advance: Called with the number of events done.
+    """
+    images, labels = [], []
+    for rows in torch.split(torch.arange(len(deposits)), _CHUNK):
+        chunk = deposits.take(rows)
+        image = detector.image(chunk)
+        images.append(image)
+        labels.append(match(image, voxel_truth(chunk, detector.geometry)).label.to(torch.int8))
+        advance(len(rows))
+    return joined(images, torch.cat(labels), deposits, tasks, input_contract(detector))
+
+
+def joined(
+    images: Sequence[Image], label: Tensor, deposits: Deposits, tasks: Sequence[Task], contract: InputContract
+) -> TrainingSet:
+    """Return the set of some chunks of images, with the targets of the tasks."""
+    offsets = torch.zeros(len(deposits) + 1, dtype=torch.int64)
+    offsets[1:] = torch.cat([image.offsets.diff() for image in images]).cumsum(0)
+    image = Image(
+        offsets=offsets,
+        cell=torch.cat([image.cell for image in images]),
+        charge=torch.cat([image.charge for image in images]),
+        energy=torch.cat([image.energy for image in images]),
+        shape=images[0].shape,
+        events=deposits.events,
+    )
+    summed = torch.zeros(len(deposits), dtype=torch.float64)
+    summed.index_add_(0, image.event_index, image.energy.double())
+    filled = offsets.diff() > 0
+    targets, rows = {}, {}
+    for task in tasks:
+        own = torch.from_numpy(task.evaluated(deposits.events)) & filled
+        if task.level == "event":
+            target = torch.from_numpy(task.target(task.truth(deposits.events), summed.numpy()))
+            own &= torch.isfinite(target)
+            targets[task.name] = torch.where(own, target, torch.nan).float()
+        rows[task.name] = torch.nonzero(own).squeeze(1)
+    return TrainingSet(image, label, targets, rows, contract)
