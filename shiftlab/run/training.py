@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from shiftlab.arms import arms
+from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.study import train_study as train_arms
 from shiftlab.detector import Detector
 from shiftlab.errors import ConfigError
 from shiftlab.events import read
@@ -38,19 +41,19 @@ def retrained(config: StudyConfig, folder: Path, device: str) -> Path:
 
 
 def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Path:
-    from shiftlab.arms import train_arms
-
     if config.data.train is None:
-        raise ConfigError("data.train: missing; training needs a sample.")
-    train_arms(
+        raise ConfigError("data.train: missing; training needs a sample, which `make samples` makes.")
+    plan = config.arms.train
+    return train_arms(
         read(config.data.train),
         replace(Detector.from_config(config.detector), seed=config.seed),
         folder,
+        arms(),
+        named_tasks(config.tasks),
         names=config.arms.names,
         seeds=config.arms.seeds,
-        tasks=named_tasks(config.tasks),
-        plan=config.arms.train,
+        recipe=Recipe(body=plan.body, head=plan.head, scratch=plan.scratch),
+        minutes=plan.minutes,
         device=device,
         fresh=fresh,
     )
-    return folder

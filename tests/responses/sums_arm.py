@@ -22,6 +22,10 @@ class SumsArm(Arm):
     def __init__(self, seed, training_vertices=NO_VERTEX):
         super().__init__(seed, InputContract(), {"recipe": "none"}, training_vertices)
 
+    @classmethod
+    def train(cls, data, tasks, seed, recipe, workshop):
+        return cls(seed, data.image.events.vertex.numpy())
+
     def answer(self, observation, tasks):
         image = observation.image
         energy = np.bincount(image.event_index.numpy(), image.energy.double().numpy(), minlength=len(image))
@@ -31,7 +35,9 @@ class SumsArm(Arm):
         return {task.name: values[task.name][task.scored(image.events), None].astype(np.float32) for task in tasks}
 
     def save(self, folder):
-        save_record(arm_folder(folder, self.name, self.seed), {"vertices": self.training_vertices.tolist()})
+        save_record(
+            arm_folder(folder, self.name, self.seed), self.record | {"vertices": self.training_vertices.tolist()}
+        )
 
     @classmethod
     def load(cls, folder, seed, device="cpu"):
