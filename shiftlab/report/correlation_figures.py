@@ -35,7 +35,7 @@ def correlation_matrices(rows: pd.DataFrame, tasks: Sequence[str], arms: Sequenc
     paired = len(seeds) == 2
     lines = [tuple(seeds)] if paired else [(seed,) for seed in seeds]
     height = 0.75 + 2.9 * len(lines)
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(min(WIDTH, 1.6 + 2.9 * len(arms)), height))
     panels = figure.subplots(len(lines), len(arms), squeeze=False, sharey=True)
     for (line, shown), (place, arm) in itertools.product(enumerate(lines), enumerate(arms)):
         axes = panels[line][place]
@@ -113,6 +113,8 @@ def draw_forest(axes: Axes, rows: pd.DataFrame, arms: Sequence[str]) -> None:
     axes.set_xlim(-1.05, 1.05)
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     names = [f"{first}\n{second}".replace("_", " ") for first, second in pairs]
+    if pairs and rows["rho"].isna().all():
+        axes.text(0.5, 0.5, "not reliable", ha="center", va="center", transform=axes.transAxes)
     axes.set_yticks(range(len(pairs)), names, fontsize=8, linespacing=1.05)
     axes.tick_params(axis="y", which="both", length=0)
     axes.set_xlabel("correlation ρ of the systematic shifts (68 % event interval)")

@@ -119,6 +119,8 @@ def _fit_sheet(record: Record) -> Sheet:
             ],
         }
     )
+    if "at_limit" in rows and (rows["at_limit"].fillna("") != "").any():
+        table["at a bound, injected"] = rows["at_limit"].fillna("")
     caption = (
         "Fits, plain and recalibrated. The shift is μ in the injected universe less μ of the same events unshifted."
     )
@@ -190,8 +192,11 @@ def sample_section(record: Record) -> Section:
     blocks: list[Block] = [Text(notes, listed=True)]
     priors = record["nuisances"]
     if len(priors):
+        numbers = ("nominal", "minus_1sigma", "plus_1sigma")
+        shown = priors.assign(**{name: [f"{v:.4g}".replace("nan", "–") for v in priors[name]] for name in numbers})
+        shown = shown.rename(columns={"minus_1sigma": "at −1σ", "plus_1sigma": "at +1σ"})
         caption = "Nuisances and their priors. Confidence: A read or computed, B quoted, C judgement."
-        blocks.append(sheet(priors, caption, ("csv/nuisances.csv",), places=4))
+        blocks.append(sheet(shown, caption, ("csv/nuisances.csv",)))
     return Section("sample", "What the sample is and is not", tuple(blocks))
 
 

@@ -88,16 +88,16 @@ def answers(record: Record) -> list[str]:
     if sizes:
         worst = max(sizes, key=lambda arm: sizes[arm])
         row = largest[worst].iloc[0]
+        largest_of = {arm: fixed(size, 1) for arm, size in sizes.items()}
         sentences.append(
             f"A detector shift of one prior sigma moves a result by up to {fixed(sizes[worst], 1)} times its data "
             f"statistical error: arm {worst}, task {row['task']}, {_shift(row)}"
             + (" (mean of the seeds). " if len(largest[worst]) > 1 else ". ")
-            + _listing("The largest of each arm", {arm: fixed(size, 1) for arm, size in sizes.items()})
+            + (_listing("The largest of each arm", largest_of) if len(sizes) > 1 else "")
         )
     means = {arm: mean_correlation(record, arm).dropna() for arm in record.arms}
-    spans = {arm: _span(list(values)) for arm, values in means.items() if len(values)}
-    if spans:
-        sentences.append(_listing("Mean correlation between the tasks' shifts", spans))
+    spans = {arm: _span(list(values)) if len(values) else "not reliable" for arm, values in means.items()}
+    sentences.append(_listing("Mean correlation between the tasks' shifts", spans))
     sentences += comparison(record)
     return sentences + _fit_answers(record)
 
@@ -219,7 +219,7 @@ def _held_out(rows: pd.DataFrame) -> bool:
 
 def _injected(row: pd.Series) -> str:
     if "injected_shift" not in row or pd.isna(row["injected_shift"]):
-        return "nothing was held out"
+        return "none (see findings)"
     return f"{with_error(row['injected_shift'], row['injected_shift_error'])}"
 
 

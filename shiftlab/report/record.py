@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pandas as pd
 
-from shiftlab.errors import RunError
+from shiftlab.errors import ConfigError, RunError
 from shiftlab.provenance import write_json, write_text
 
 if TYPE_CHECKING:
     from shiftlab.bias import Bias
-    from shiftlab.detector import Detector
+    from shiftlab.detector import Detector, Parameter
     from shiftlab.fit import FitResult
     from shiftlab.templates import Templates
 
@@ -50,7 +50,7 @@ FIT_TABLES: Final = (
 )
 """Tables of the templates and fits of all arms and seeds, with columns arm, seed, recalibrate first."""
 
-_NUISANCES: Final = ("name", "effect", "nominal", "sigma", "unit", "scope", "two_sided", "confidence", "source")
+_NUISANCES: Final = ("name", "nominal", "minus_1sigma", "plus_1sigma", "unit", "scope", "confidence", "source")
 _FINDINGS: Final = ("severity", "code", "channel", "sample", "nuisance", "message")
 _RECORD: Final = "report.json"
 _TEXT: Final = ("arm", "channel", "flag", "nuisance", "recalibrate", "reference", "sample", "universe", "unit")
@@ -174,12 +174,24 @@ def fit_tables(templates: Sequence[Templates], results: Sequence[FitResult]) -> 
 
 
 def nuisance_table(detector: Detector | None) -> pd.DataFrame:
-    """Return one row per nuisance of the detector: the prior of each, its source and confidence grade."""
+    """Return one row per nuisance of the detector: nominal and both one-sigma values, source and confidence grade."""
     rows = []
     for nuisance in detector.nuisances if detector is not None else ():
-        values = {field: getattr(nuisance.parameter, field) for field in _NUISANCES[2:]}
-        rows.append({"name": nuisance.name, "effect": nuisance.effect, **values})
+        prior = nuisance.parameter
+        sides = {"minus_1sigma": _value(prior, -1.0), "plus_1sigma": _value(prior, 1.0)}
+        values = {name: getattr(prior, name) for name in ("nominal", "unit", "scope", "confidence", "source")}
+        rows.append({"name": nuisance.name, **sides, **values})
     return pd.DataFrame(rows, columns=list(_NUISANCES))
+
+
+def _value(prior: Parameter, strength: float) -> float:
+    """Return the physical value at a displacement; NaN where the parameter has none on that side."""
+    if strength < 0 and not prior.two_sided:
+        return float("nan")
+    try:
+        return prior.value(strength)
+    except ConfigError:
+        return float("nan")
 
 
 def each(table: pd.DataFrame) -> Iterator[Any]:

@@ -188,7 +188,7 @@ def closure_section(record: Record) -> Section:
     outside = rows[(rows["lo"] > rows["expected_hi"])]
     names = sorted({f"{r.arm} seed {r.seed} ({r.measure})" for r in each(outside)})
     verdict = (
-        f"Above the expected band: {joined(names)}: nuisances interact there."
+        f"Above the expected band: {joined(names)}: single shifts do not simply add up there."
         if names
         else "No distance lies above the band that exact addition of the single shifts gives."
     )

@@ -129,7 +129,8 @@ def signed_axis(axes: Axes, largest: float) -> None:
     limit = max(2.0, 1.3 * largest)
     axes.set_xscale("symlog", linthresh=1.0)
     axes.set_xlim(-limit, limit)
-    ticks = [value for value in (1, 10, 100, 1000) if value <= limit]
+    marks = (1, 3, 10, 30) if limit < 50 else (1, 10, 100, 1000)
+    ticks = [value for value in marks if value <= limit]
     axes.set_xticks([-tick for tick in reversed(ticks)] + [0, *ticks])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
     axes.minorticks_off()

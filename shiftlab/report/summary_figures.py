@@ -73,6 +73,7 @@ def _fit(axes: Axes, record: Record) -> None:
     fits, arms = record.of("fits"), record.arms
     colours, markers = arm_colours(arms), arm_markers(arms)
     steps = seed_offsets(record.seeds, 0.3)
+    held = "injected_shift" in fits and bool(fits["injected_shift"].notna().any())
     for row in fits.to_dict("records"):
         y = arms.index(row["arm"]) + steps[row["seed"]]
         axes.barh(y, 2 * row["sigma"], left=-row["sigma"], height=0.24, color="0.87", zorder=0)
@@ -81,6 +82,8 @@ def _fit(axes: Axes, record: Record) -> None:
             arm = row["arm"]
             axes.errorbar(shift, y, xerr=error, fmt=markers[arm], color=colours[arm])
     axes.axvline(0, color=GREY, linewidth=0.8)
+    reach = [fits["sigma"], *([fits["injected_shift"].abs() + fits["injected_shift_error"]] if held else [])]
+    axes.set_xlim(*(side * 1.15 * max(float(each.max()) for each in reach) for side in (-1, 1)))
     axes.set_yticks(range(len(arms)), arms)
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.tick_params(axis="y", which="both", length=0)
@@ -116,9 +119,9 @@ def recalibration_figure(table: pd.DataFrame, tasks: Sequence[str], arms: Sequen
         for row in each(table[table["task"] == task]):
             y = nuisances.index(row.nuisance) + lanes[row.arm] + steps[row.seed]
             axes.plot([row.none, row.mip], [y, y], color=colours[row.arm], linewidth=0.8)
-            for value, face in ((row.none, "w"), (row.mip, colours[row.arm])):
+            for value, face, area in ((row.none, "w", 5.0), (row.mip, colours[row.arm], 3.0)):
                 axes.plot(
-                    value, y, marker=markers[row.arm], color=colours[row.arm], markerfacecolor=face, markersize=3.6
+                    value, y, marker=markers[row.arm], color=colours[row.arm], markerfacecolor=face, markersize=area
                 )
         axes.set_xscale("symlog", linthresh=1.0)
         axes.set_xlim(0, limit)

@@ -55,6 +55,8 @@ def template_figure(rows: pd.DataFrame, nuisances: Sequence[str], labels: Mappin
             _ratio(grid[line][column], part[(part["nuisance"] == nuisance) & (part["sample"] == "total")])
         grid[-1][column].set_xlabel((labels or {}).get(channel, channel.replace("_", " ")))
     grid[0][0].set_ylabel("expected events")
+    total = rows[(rows["sample"] == "total") & (rows["nuisance"] == "nominal")]
+    grid[0][0].set_ylim(0, 1.08 * max(1e-9, float((total["nominal"] + total["nominal_error"]).max())))
     for line, nuisance in enumerate(nuisances, start=1):
         grid[line][0].set_ylabel(nuisance, rotation=0, ha="right", va="center", y=0.5, fontsize=8, labelpad=8)
         _ratio_limits(grid[line][0], rows[(rows["nuisance"] == nuisance) & (rows["sample"] == "total")])
@@ -82,7 +84,6 @@ def _stack(axes: Axes, rows: pd.DataFrame, samples: Sequence[str]) -> None:
         value + error, _edges(total), baseline=value - error, fill=True, facecolor="none", edgecolor="0.25",
         hatch="//////", linewidth=0,
     )  # fmt: skip
-    axes.set_ylim(bottom=0)
     axes.set_xlim(_edges(total)[0], _edges(total)[-1])
 
 

@@ -332,8 +332,9 @@ class Synthetic:
         return pd.DataFrame(rows, columns="arm seed recalibrate channel bin lo hi expected dmu_dn".split())
 
     def nuisances(self) -> pd.DataFrame:
-        rows = [(n, n.split("_")[0], 1.0, 0.02, "1", "run", True, "C", "synthetic") for n in NUISANCES]
-        return pd.DataFrame(rows, columns="name effect nominal sigma unit scope two_sided confidence source".split())
+        rows = [(n, 1.0, 0.98, 1.02, "1", "run", "C", "synthetic") for n in NUISANCES]
+        names = "name nominal minus_1sigma plus_1sigma unit scope confidence source"
+        return pd.DataFrame(rows, columns=names.split())
 
 
 def _write(

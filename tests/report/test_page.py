@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(module_synthetic: Callable[..., Path]) -> Path:
-    return report_from_folder(module_synthetic())
+    return report_from_folder(module_synthetic(("foundation", "classic")))
 
 
 @pytest.fixture(scope="module")
