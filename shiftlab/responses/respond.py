@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from shiftlab.arms import Arm
@@ -63,7 +63,7 @@ def respond(
         muons: the disjoint muon sample, needed when a universe is recalibrated with ``mip``.
         selection: the analysis selection; None for its default cuts.
         folder: where to keep units and result; None keeps nothing.
-        workers: number of processes, at least 1; each uses cores // workers torch threads.
+        workers: number of processes, at least 1; they share torch's threads (one per core, if not set otherwise).
         chunk: events a chunk.
         device: torch device of images and arms.
         progress: True or False to show or hide budget and progress bar on stderr; None shows them
@@ -97,7 +97,7 @@ def respond(
             shards=Shards(scratch, ""),
             chunk=chunk,
             device=device,
-            threads=max(1, (os.cpu_count() or 1) // workers),
+            threads=max(1, torch.get_num_threads() // workers),
             reuse=reuse,
         )
         shutil.rmtree(scratch / "arms", ignore_errors=True)

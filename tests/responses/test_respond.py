@@ -157,7 +157,7 @@ def test_an_output_that_is_not_finite_names_unit_arm_task_and_event(run, arm, ev
 
 
 def test_a_failure_in_a_worker_process_names_the_unit(run, arm):
-    with pytest.raises(RunError, match="chunk 0 of 3 in universe '.*' failed: arm 'broken', seed 0, task 'energy'"):
+    with pytest.raises(RunError, match=r"chunk 0 of 3 in universe '.*' failed: arm 'broken', seed 0, task 'energy'"):
         run(arms=[arm("broken")(0)], workers=2)
 
 
