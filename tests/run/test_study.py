@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import h5py
 import pandas as pd
 import pytest
+import torch
 
 from shiftlab.errors import DataError, RunError
 from shiftlab.responses import Responses
@@ -43,7 +45,8 @@ def small_study(folder):
 
 def start(ingredients, root, workers=1):
     words = [sys.executable, "-W", "error", str(PROGRAM), str(ingredients), str(root), str(workers)]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment)
 
 
 def contents(folder):
