@@ -57,6 +57,8 @@ _STYLE: Final[dict[str, Any]] = {
     "axes.linewidth": 0.8,
     "lines.linewidth": 1.2,
     "lines.markersize": 4.5,
+    "xtick.top": False,
+    "ytick.right": False,
     "xtick.major.size": 4.0,
     "xtick.minor.visible": False,
     "xtick.major.pad": 4.0,
