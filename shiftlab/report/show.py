@@ -154,7 +154,7 @@ def effect_figure(deposits: Deposits, detector: Detector, nuisances: list[Nuisan
     prepared = detector.prepare(deposits)
     nominal = detector.image(prepared, NOMINAL)
     window = _window(deposits, detector)
-    figure = Figure(figsize=(WIDTH * 1.1, 0.1 + 3.65 * len(nuisances)))
+    figure = Figure(figsize=(WIDTH * 1.1, 3.9 * len(nuisances)))
     grid = figure.subplots(len(nuisances), 4, squeeze=False, sharey=True)
     across, up = _VIEWS[0]
     for line, nuisance in zip(grid, nuisances, strict=True):
