@@ -206,7 +206,10 @@ def _work(job: Job, events: int, workers: int, progress: bool | None) -> None:
     if shown:
         budget = measure(job, done=1.0 - len(missing) / len(units), workers=workers)
         sys.stderr.write(f"{budget}\n")
-    with tqdm(total=len(units), initial=len(units) - len(missing), unit="unit", disable=not shown) as bar:
-        bar.set_description("responses")
+    interval = 0.1 if sys.stderr.isatty() else 15.0
+    done = len(units) - len(missing)
+    with tqdm(
+        desc="responses", total=len(units), initial=done, unit="unit", mininterval=interval, disable=not shown
+    ) as bar:
         for _ in work_through(job, missing, workers):
             bar.update()

@@ -15,7 +15,7 @@ from shiftlab.events import Deposits, read
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import digest_file, digest_source, versions
 
-__all__ = ["choose_device", "choose_workers", "identity", "make_universes", "read_events"]
+__all__ = ["choose_device", "choose_workers", "identity", "make_universes", "read_events", "sample_summary"]
 
 _MUONS: Final = "calibration_muon"
 """The sample that the muon calibration uses; it is never evaluated."""
@@ -60,6 +60,11 @@ def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, .
     for universe in found:
         detector.values(universe)
     return tuple(found)
+
+
+def sample_summary(detector: Detector, events: Deposits) -> dict[str, float]:
+    """Return ``Detector.summary`` of at most 256 events, taken evenly from ``events``."""
+    return detector.summary(events.take(list(range(0, len(events), max(1, len(events) // 256)))))
 
 
 def choose_device(name: str) -> str:

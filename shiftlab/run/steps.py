@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,14 @@ from shiftlab.provenance import write_json
 from shiftlab.report import report, report_from_folder
 from shiftlab.responses import Responses, respond
 from shiftlab.run.folder import RunFolder, open_run
-from shiftlab.run.ingredients import choose_device, choose_workers, identity, make_universes, read_events
+from shiftlab.run.ingredients import (
+    choose_device,
+    choose_workers,
+    identity,
+    make_universes,
+    read_events,
+    sample_summary,
+)
 from shiftlab.run.study import Study, studies
 from shiftlab.run.training import retrained
 from shiftlab.tasks import named_tasks
@@ -29,7 +37,9 @@ REPORT: Final = "report.html"
 Fits = Mapping[tuple[str, int], FitResult]
 
 
-def run_study(config: StudyConfig, *, root: Path = Path("outputs"), fresh: bool = False) -> Path:
+def run_study(
+    config: StudyConfig, *, root: Path = Path("outputs"), fresh: bool = False, progress: bool | None = True
+) -> Path:
     """Run one study in ``<root>/<study>/<identity>/`` and return the path of its report.
 
     A run that was stopped goes on where it was; one that is done is left alone. ``latest`` beside
@@ -39,6 +49,7 @@ def run_study(config: StudyConfig, *, root: Path = Path("outputs"), fresh: bool 
         config: the ingredients.
         root: folder of all runs.
         fresh: discard what the run's folder holds.
+        progress: show budget, bars and steps on stderr; None shows them on a terminal only.
 
     Raises:
         ShiftlabError: something is wrong with the ingredients or the folder; the message says what.
@@ -46,7 +57,7 @@ def run_study(config: StudyConfig, *, root: Path = Path("outputs"), fresh: bool 
     device = choose_device(config.device)
     with open_run(root, config.name, identity(config, device), fresh=fresh) as folder:
         if not folder.done:
-            _seven_steps(config, folder, device)
+            _seven_steps(config, folder, device, sys.stderr.isatty() if progress is None else progress)
             folder.finish()
         folder.point_latest()
         return folder.path / REPORT
@@ -61,10 +72,12 @@ def report_folder(folder: Path) -> Path:
     return report_from_folder(folder)
 
 
-def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
+def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: bool) -> None:
     study = studies().get(config.name)() if config.name in studies().names() else None
     events, muons = read_events(config)
     detector = replace(Detector.from_config(config.detector), seed=config.seed)
+    recorded = sample_summary(detector, events)
+    _say(f"detector: {recorded['charge_kept']:.1%} of the charge is above threshold", progress)
     universes = make_universes(config, detector)
     checkpoints = retrained(config, folder.path, device) if config.retrain else config.arms.checkpoints
     arms = load_arms(checkpoints, config.arms.names, config.arms.seeds)
@@ -80,23 +93,32 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str) -> None:
         workers=choose_workers(config, device),
         chunk=config.chunk,
         device=device,
+        progress=progress,
     )
+    _say("bias, covariance and correlation", progress)
     biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
     biases.save(folder.path)
+    _say("templates and fits", progress)
     templates = _templates(config, responses)
     results = {calibration: fit_all(each) for calibration, each in templates.items()}
     _save_workspaces(templates, folder.path)
-    _save_summary(config, study, biases, results, folder)
+    _save_summary(config, study, biases, results, recorded, folder)
+    _say("report", progress)
     report(
         biases,
         [one for each in templates.values() for one in each.values()],
         [one for each in results.values() for one in each.values()],
         folder.path / REPORT,
         study=config.name,
-        provenance={"identity": folder.digest, **folder.identity},
+        provenance={"identity": folder.digest, **folder.identity, "detector": recorded},
         notes=study.samples if study else (),
         detector=detector,
     )
+
+
+def _say(step: str, progress: bool) -> None:
+    if progress:
+        sys.stderr.write(f"{step}\n")
 
 
 def _templates(config: StudyConfig, responses: Responses) -> dict[str, dict[tuple[str, int], Templates]]:
@@ -118,13 +140,19 @@ def _save_workspaces(templates: Mapping[str, Mapping[tuple[str, int], Templates]
 
 
 def _save_summary(
-    config: StudyConfig, study: Study | None, biases: Bias, results: Mapping[str, Fits], folder: RunFolder
+    config: StudyConfig,
+    study: Study | None,
+    biases: Bias,
+    results: Mapping[str, Fits],
+    recorded: Mapping[str, float],
+    folder: RunFolder,
 ) -> None:
     summary: dict[str, Any] = {
         "study": config.name,
         "question": study.question if study else config.title,
         "headline": list(study.headline(biases, results["none"])) if study else [],
         "identity": folder.digest,
+        "detector": dict(recorded),
         "bias": biases.summary(),
         "fit": {calibration: _fit_summaries(each) for calibration, each in results.items()},
     }
