@@ -67,7 +67,7 @@ class TrainPlan:
     """
 
     body: int = field(default=25_000, metadata=_within(1))
-    head: int = field(default=25_000, metadata=_within(1))
+    head: int = field(default=32_000, metadata=_within(1))
     scratch: int = field(default=25_000, metadata=_within(1))
     minutes: float = field(default=60.0, metadata=_within(above=0.0))
 

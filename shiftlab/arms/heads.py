@@ -9,6 +9,7 @@ from torch.nn import functional
 from shiftlab.arms.body import Layout
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.patches import Patches
+from shiftlab.arms.shapes import SHAPES
 from shiftlab.tasks.task import Task
 
 __all__ = ["EventHead", "Head", "VoxelHead", "head_for"]
@@ -27,11 +28,9 @@ class EventHead(nn.Module):
         super().__init__()
         self.level = nn.LayerNorm(features)
         self.ask = nn.Linear(features, _QUERIES + _COLUMNS)
-        overall = len(contract.energy_edges) + 4
+        overall = len(contract.energy_edges) + 4 + SHAPES
         self.enter = nn.Linear((_QUERIES + 1) * _COLUMNS + overall, _HIDDEN)
         self.leave = nn.Linear(_HIDDEN, raw)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
 
     def forward(self, features: Tensor, patches: Patches, layout: Layout) -> Tensor:
         """Return raw numbers (event, raw) from padded features (event, length, features)."""

@@ -54,7 +54,8 @@ def fit_heads(
 
     trained = head if frozen else _only(network, task)
     batches = presentations(data.rows[task.name], data.size, total, recipe.batch, run.seed)
-    return train(run, trained, batches, loss, recipe, peak=peak, keys=data.image.events.key)
+    head_peak = None if frozen else recipe.head_rate
+    return train(run, trained, batches, loss, recipe, peak=peak, keys=data.image.events.key, head_peak=head_peak)
 
 
 def _only(network: Network, task: Task) -> torch.nn.Module:

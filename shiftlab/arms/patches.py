@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.shapes import event_shapes
 from shiftlab.events.image import Image
 
 __all__ = ["Patches", "group", "ragged_rows"]
@@ -39,7 +41,8 @@ class Patches:
         centroid: float32 (event, 3), energy-weighted mean position, cm.
         summary: float32 (patch, 2 + bins): ln of summed energy / reference, ln of voxel count, and
             the fraction of voxels in each energy bin.
-        overall: float32 (event, 3 + bins): the same for the event, and ln of the patch count.
+        overall: float32 (event, 3 + bins + SHAPES): the same for the event, ln of the patch count, and the
+            event's shape.
         summed_energy: float32 (event,), MeV.
         local: int64 (voxel,), place of the voxel in its patch, below ``InputContract.locals``.
         value: float32 (voxel,), ln(energy / reference).
@@ -171,13 +174,15 @@ def group(
     summary = _summary(energy[order], of_voxel, len(unique), contract)
     overall = _summary(energy, event, len(image), contract)
     summed = torch.zeros(len(image), dtype=torch.float64, device=key.device).index_add_(0, event, energy.double())
+    columns = (position.cpu().double().numpy(), energy.cpu().double().numpy(), event.cpu().numpy())
+    shapes = torch.from_numpy(event_shapes(*columns, np.asarray(image.offsets.cpu()))).to(key.device)
     return Patches(
         offsets=offsets,
         voxel_offsets=voxel_offsets,
         position=centre.float(),
         centroid=(moment / summed.clamp(min=1e-6)[:, None]).float(),
         summary=summary,
-        overall=torch.cat([overall, torch.log(offsets.diff().clamp(min=1).float())[:, None]], dim=1),
+        overall=torch.cat([overall, torch.log(offsets.diff().clamp(min=1).float())[:, None], shapes], dim=1),
         summed_energy=summed.float(),
         local=local[order],
         value=torch.log(energy[order] / contract.energy_reference),

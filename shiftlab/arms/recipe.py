@@ -21,8 +21,8 @@ class Recipe:
         scratch: Presentations of each network that is trained from scratch.
         batch: Events per step.
         body_rate: Peak learning rate of AdamW in pre-training.
-        head_rate: The same for heads on a frozen body.
-        scratch_rate: The same for networks trained from scratch.
+        head_rate: The same for heads, on a frozen body or on one that learns with them.
+        scratch_rate: The same for bodies trained from scratch.
         decay: Weight decay.
         warm_up: Fraction of the steps in which the rate climbs from 0; then it falls as a cosine to 0.
         clip: Largest norm of the gradient.
@@ -34,12 +34,12 @@ class Recipe:
     """
 
     body: int = 25_000
-    head: int = 16_000
+    head: int = 32_000
     scratch: int = 25_000
-    batch: int = 8
+    batch: int = 16
     body_rate: float = 1.5e-3
-    head_rate: float = 2e-3
-    scratch_rate: float = 7e-4
+    head_rate: float = 3e-3
+    scratch_rate: float = 1e-3
     decay: float = 0.05
     warm_up: float = 0.05
     clip: float = 1.0

@@ -18,10 +18,6 @@ BLOCK: Final = 4
 """Edge of a block, cells; all voxels of a block get one class."""
 
 _SCALES: Final = (4, 8, 16, 32)
-_RADII: Final = (1.0, 2.0, 4.0, 8.0)
-_DISTANCES: Final = (5.0, 10.0, 20.0, 40.0)
-_CORE: Final = 3.0
-_START: Final = 3.0
 
 Array = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -49,61 +45,8 @@ def summarise(image: Image, patches: Patches, contract: InputContract) -> Summar
     energy = np.maximum(image.energy.cpu().numpy().astype(np.float64), contract.energy_floor)
     event = image.event_index.cpu().numpy()
     overall = patches.overall.cpu().numpy().astype(np.float64)
-    position = (index + 0.5) * contract.pitch
-    shapes = _event_shapes(position, energy, event, image.offsets.cpu().numpy())
     block, voxel_block = _blocks(index, energy, event, overall)
-    return Summaries(np.hstack([overall, shapes]).astype(np.float32), block, voxel_block)
-
-
-def _sums(columns: Doubles, offsets: Integers) -> Doubles:
-    total = np.zeros((len(columns) + 1, columns.shape[1]))
-    np.cumsum(columns, axis=0, out=total[1:])
-    sums: Doubles = total[offsets[1:]] - total[offsets[:-1]]
-    return sums
-
-
-def _event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: Integers) -> Doubles:
-    """Return (event, quantity): where the energy is, how it spreads and how dense its ends are."""
-    total = np.maximum(_sums(energy[:, None], offsets), 1e-9)
-    centre = _sums(position * energy[:, None], offsets) / total
-    away = position - centre[event]
-    pairs = away[:, [0, 1, 2, 0, 0, 1]] * away[:, [0, 1, 2, 1, 2, 2]] * energy[:, None]
-    spread = (_sums(pairs, offsets) / total)[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
-    values, vectors = np.linalg.eigh(spread)
-    values = np.sqrt(np.maximum(values, 1e-4))
-    along = np.einsum("vi,vi->v", away, vectors[event, :, 2])
-    aside = np.sqrt(np.maximum(np.einsum("vi,vi->v", away, away) - along**2, 0.0))
-    distance = np.hypot(along, aside)
-    near = [aside < radius for radius in _RADII] + [distance < limit for limit in _DISTANCES]
-    inside = np.stack([energy * mask for mask in near], axis=1)
-    counted = np.stack([mask.astype(np.float64) for mask in near], axis=1)
-    fraction, number = _sums(inside, offsets) / total, _sums(counted, offsets)
-    mean = fraction * total / np.maximum(number, 1.0)
-    return np.hstack([centre, np.log(values), fraction, mean, _ends(along, aside, energy, event, offsets)])
-
-
-def _ends(along: Doubles, aside: Doubles, energy: Doubles, event: Integers, offsets: Integers) -> Doubles:
-    """Return (event, 6): dE/dx (MeV/cm) of both ends of the core along the main axis, and its length."""
-    order = np.lexsort((along, event))
-    along, core = along[order], energy[order] * (aside[order] < _CORE)
-    running = np.concatenate([[0.0], np.cumsum(core)])
-    first, last = offsets[:-1], offsets[1:]
-    total = running[last] - running[first]
-    shifted = along + (event * 1e4)
-    quantities = []
-    for low, high in ((0.02, 0.98), (0.05, 0.95)):
-        start = np.searchsorted(running, running[first] + low * total, side="right") - 1
-        stop = np.searchsorted(running, running[first] + high * total, side="left") - 1
-        start, stop = np.clip(start, 0, max(len(along) - 1, 0)), np.clip(stop, 0, max(len(along) - 1, 0))
-        if not len(along):
-            return np.zeros((len(first), 6))
-        ahead = np.searchsorted(shifted, shifted[start] + _START)
-        behind = np.searchsorted(shifted, shifted[stop] - _START)
-        one = (running[np.minimum(ahead, last)] - running[start]) / _START
-        other = (running[stop + 1] - running[np.maximum(behind, first)]) / _START
-        quantities += [np.minimum(one, other), np.maximum(one, other), along[stop] - along[start]]
-    ends: Doubles = np.where((last > first)[:, None], np.stack(quantities, axis=1), 0.0)
-    return ends
+    return Summaries(overall.astype(np.float32), block, voxel_block)
 
 
 def _blocks(index: Integers, energy: Doubles, event: Integers, overall: Doubles) -> tuple[Array, Integers]:

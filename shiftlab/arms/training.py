@@ -24,6 +24,7 @@ __all__ = ["Deadline", "Run", "Workshop", "keyed", "presentations", "train"]
 
 _POINTS = 50
 _WINDOW = 16
+_EPSILON = 1e-6  # at a plateau smaller gradients are noise, which Adam would scale up to full steps
 
 
 def keyed(*words: object) -> int:
@@ -123,6 +124,7 @@ def train(
     *,
     peak: float,
     keys: Tensor,
+    head_peak: float | None = None,
 ) -> list[float]:
     """Train ``module`` in place and return the loss curve, at most 50 points, each a mean over its steps.
 
@@ -137,18 +139,25 @@ def train(
         recipe: Optimiser settings.
         peak: Peak learning rate.
         keys: int64 (all events,), event keys, for messages.
+        head_peak: Peak learning rate of parameters named ``head.*``; that of all others when None.
 
     Raises:
         DataError: the loss is not finite; the message names the events of the batch.
         RunError: the time limit was reached, or the state file is of another training.
     """
     parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
-    optimiser = torch.optim.AdamW(parameters.values(), lr=peak, weight_decay=recipe.decay, betas=(0.9, 0.98))
+    peaks = (peak, peak if head_peak is None else head_peak)
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for name, parameter in parameters.items():
+        parts[name.startswith("head.")].append(parameter)
+    groups = [{"params": part} for part in parts]
+    optimiser = torch.optim.AdamW(groups, lr=peak, weight_decay=recipe.decay, betas=(0.9, 0.98), eps=_EPSILON)
     losses = _resume(run, parameters, optimiser)
     run.advance(sum(len(batch) for batch in batches[: len(losses)]))
     written = time.monotonic()
     for step in range(len(losses), len(batches)):
-        optimiser.param_groups[0]["lr"] = recipe.rate_at(step, len(batches), peak)
+        for group, top in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = recipe.rate_at(step, len(batches), top)
         value = loss(batches[step], torch.Generator().manual_seed(keyed(run.seed, run.name, step)))
         losses.append(float(value.detach()))
         if not math.isfinite(losses[-1]):
