@@ -25,10 +25,23 @@ Integers = NDArray[np.int64]
 
 
 def _sums(columns: Doubles, offsets: Integers) -> Doubles:
-    total = np.zeros((len(columns) + 1, columns.shape[1]))
-    np.cumsum(columns, axis=0, out=total[1:])
-    sums: Doubles = total[offsets[1:]] - total[offsets[:-1]]
+    """Return (event, column): sums over the voxels of each event, of its own voxels alone."""
+    sums = np.zeros((len(offsets) - 1, columns.shape[1]))
+    filled = offsets[1:] > offsets[:-1]
+    if filled.any():
+        sums[filled] = np.add.reduceat(columns, offsets[:-1][filled], axis=0)
     return sums
+
+
+def _within(distance: Doubles, limits: tuple[float, ...], energy: Doubles, event: Integers, events: int) -> Doubles:
+    """Return (2, event, limit): energy and number of voxels nearer than each limit."""
+    bins = len(limits) + 1
+    place = event * bins + np.searchsorted(limits, distance, side="right")
+    shape = (events, bins)
+    summed = np.bincount(place, energy, events * bins).reshape(shape)
+    number = np.bincount(place, minlength=events * bins).reshape(shape)
+    within: Doubles = np.stack([summed, number]).cumsum(axis=2)[:, :, :-1]
+    return within
 
 
 def event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: Integers) -> Array:
@@ -55,12 +68,10 @@ def event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: I
     values = np.sqrt(np.maximum(values, 1e-4))
     along = np.einsum("vi,vi->v", away, vectors[event, :, 2])
     aside = np.sqrt(np.maximum(np.einsum("vi,vi->v", away, away) - along**2, 0.0))
-    distance = np.hypot(along, aside)
-    near = [aside < radius for radius in _RADII] + [distance < limit for limit in _DISTANCES]
-    inside = np.stack([energy * mask for mask in near], axis=1)
-    counted = np.stack([mask.astype(np.float64) for mask in near], axis=1)
-    fraction, number = _sums(inside, offsets) / total, _sums(counted, offsets)
-    mean = fraction * total / np.maximum(number, 1.0)
+    around = _within(aside, _RADII, energy, event, len(total))
+    near = _within(np.hypot(along, aside), _DISTANCES, energy, event, len(total))
+    inside, number = np.concatenate([around, near], axis=2)
+    fraction, mean = inside / total, inside / np.maximum(number, 1.0)
     ends = _ends(along, aside, energy, event, offsets)
     ends[:, [2, 5]] = ends[:, [2, 5]] / 100.0 - 1.0
     ends[:, [0, 1, 3, 4]] = np.log(ends[:, [0, 1, 3, 4]] / MIP_DEDX + 0.05)
@@ -72,12 +83,12 @@ def event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: I
 
 def _ends(along: Doubles, aside: Doubles, energy: Doubles, event: Integers, offsets: Integers) -> Doubles:
     """Return (event, 6): dE/dx (MeV/cm) of both ends of the core along the main axis, and its length."""
-    order = np.lexsort((along, event))
-    along, core = along[order], energy[order] * (aside[order] < _CORE)
+    shifted = along + event * 1e4  # no event is 100 m long, so that one sort serves all
+    order = np.argsort(shifted, kind="stable")
+    shifted, along, core = shifted[order], along[order], energy[order] * (aside[order] < _CORE)
     running = np.concatenate([[0.0], np.cumsum(core)])
     first, last = offsets[:-1], offsets[1:]
     total = running[last] - running[first]
-    shifted = along + (event * 1e4)
     quantities = []
     for low, high in ((0.02, 0.98), (0.05, 0.95)):
         start = np.searchsorted(running, running[first] + low * total, side="right") - 1

@@ -98,7 +98,8 @@ def injected_universe(data: xr.Dataset, recalibrate: str, name: str | None) -> i
 def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
     """Return the ±1 sigma pairs of every nuisance, in the order of the coordinate ``nuisance``.
 
-    Universes at other strengths are left to closure tests.
+    Universes at other strengths are left to closure tests. Of a nuisance that was not looked at after
+    the recalibration the plain pair is taken, as the bias does, so that both fits hold the same nuisances.
 
     Raises:
         UnknownNameError: no universe has this recalibration.
@@ -108,13 +109,15 @@ def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
     calibrations = {str(name) for name in data["recalibrate"].values}
     if recalibrate not in calibrations:
         raise UnknownNameError("recalibration of the universes", recalibrate, calibrations)
-    chosen = (data["group"].values == "unisim") & (data["recalibrate"].values == recalibrate)
+    unisim = data["group"].values == "unisim"
     value = data["nuisance_value"].values
     throw = data["throw"].values
     found: list[Variation] = []
     for k, nuisance in enumerate(str(name) for name in data["nuisance"].values):
         others = np.delete(value, k, axis=1)
-        alone = chosen & (np.abs(value[:, k]) == 1.0) & (others == 0.0).all(axis=1)
+        alone = unisim & (np.abs(value[:, k]) == 1.0) & (others == 0.0).all(axis=1)
+        same = alone & (data["recalibrate"].values == recalibrate)
+        alone = same if same.any() else alone & (data["recalibrate"].values == "none")
         throws = [int(t) for t in np.unique(throw[alone])]
         for t in throws:
             sides = [np.flatnonzero(alone & (throw == t) & (value[:, k] == sign)) for sign in (1.0, -1.0)]

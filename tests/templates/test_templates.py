@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.responses import Responses
@@ -181,6 +182,19 @@ def test_recalibrated_templates_take_the_recalibrated_universes(responses: Respo
     assert one.record["variations"]["gain_scale"]["up"] == "gain_scale+1_mip"
     assert "injected" not in one.observations
     assert {f.code for f in one.findings} >= {"not_injected"}
+
+
+def test_a_nuisance_without_a_recalibrated_pair_keeps_its_plain_one(responses: Responses) -> None:
+    def keep(data: xr.Dataset) -> xr.Dataset:
+        dropped = [name for name in data["universe"].values if name.startswith("noise_enc") and name.endswith("_mip")]
+        return data.drop_sel(universe=dropped)
+
+    partly = Responses({task: keep(data) for task, data in responses.datasets.items()}, responses.attrs)
+    found = templates(partly, recalibrate="mip")["scratch", 0]
+    plain = templates(responses)["scratch", 0]
+    assert found.nuisances == plain.nuisances
+    k = found.nuisances.index("noise_enc")
+    np.testing.assert_array_equal(found.up[k], plain.up[k])
 
 
 def test_one_set_per_arm_and_seed(make: Callable[..., Responses]) -> None:
