@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from shiftlab.arms.body import BodyShape
@@ -23,6 +23,10 @@ class Recipe:
         body_rate: Peak learning rate of AdamW in pre-training.
         head_rate: The same for heads, on a frozen body or on one that learns with them.
         scratch_rate: The same for bodies trained from scratch.
+        gentle: Tasks whose gradient is mostly noise; their networks from scratch learn at ``gentle_rate``,
+            body and head, in batches of ``gentle_batch``.
+        gentle_rate: See ``gentle``.
+        gentle_batch: See ``gentle``.
         decay: Weight decay.
         warm_up: Fraction of the steps in which the rate climbs from 0; then it falls as a cosine to 0.
         clip: Largest norm of the gradient.
@@ -40,6 +44,9 @@ class Recipe:
     body_rate: float = 1.5e-3
     head_rate: float = 3e-3
     scratch_rate: float = 1e-3
+    gentle: tuple[str, ...] = ("electron_gamma",)
+    gentle_rate: float = 5e-4
+    gentle_batch: int = 32
     decay: float = 0.05
     warm_up: float = 0.05
     clip: float = 1.0
@@ -56,9 +63,16 @@ class Recipe:
             return peak * (step + 1) / climb
         return peak * 0.5 * (1 + math.cos(math.pi * (step - climb) / max(1, steps - climb)))
 
+    def from_scratch(self, task: str) -> Recipe:
+        """Return the settings that a network from scratch for this task is trained with."""
+        if task not in self.gentle:
+            return self
+        rate = self.gentle_rate
+        return replace(self, batch=self.gentle_batch, scratch_rate=rate, head_rate=rate)
+
     def plain(self) -> dict[str, Any]:
         """Return the settings as a JSON value."""
-        return asdict(self)
+        return {**asdict(self), "gentle": list(self.gentle)}
 
     def presented(self, arm: str, tasks: int) -> int:
         """Return all presentations of one seed of an arm, for the progress bar."""

@@ -57,6 +57,7 @@ class Scratch(NetworkArm):
             with seeded(seed, cls.name, task.name):
                 network = cls.fresh((task,), recipe.shape, data.contract)[task.name].to(data.label.device)
             run = workshop.run(f"{cls.name} seed{seed} {task.name}", seed)
-            curves[task.name] = fit_heads(run, network, task, data, recipe, recipe.scratch, recipe.scratch_rate)
+            own = recipe.from_scratch(task.name)
+            curves[task.name] = fit_heads(run, network, task, data, own, own.scratch, own.scratch_rate)
             networks[task.name] = network
         return cls(seed, networks, {"curves": curves}, data.image.events.vertex.cpu().numpy())
