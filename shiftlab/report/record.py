@@ -53,7 +53,20 @@ FIT_TABLES: Final = (
 _NUISANCES: Final = ("name", "nominal", "minus_1sigma", "plus_1sigma", "unit", "scope", "confidence", "source")
 _FINDINGS: Final = ("severity", "code", "channel", "sample", "nuisance", "message")
 _RECORD: Final = "report.json"
-_TEXT: Final = ("arm", "channel", "flag", "nuisance", "recalibrate", "reference", "sample", "universe", "unit")
+_TEXT: Final = (
+    "arm",
+    "at_limit",
+    "channel",
+    "flag",
+    "injected_universe",
+    "largest_impact",
+    "nuisance",
+    "recalibrate",
+    "reference",
+    "sample",
+    "universe",
+    "unit",
+)
 
 
 @dataclass(frozen=True)
