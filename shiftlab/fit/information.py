@@ -8,7 +8,7 @@ import numpy.typing as npt
 from shiftlab.fit.errors import FitError
 from shiftlab.fit.model import FitModel
 
-__all__ = ["jacobian", "observed_covariance"]
+__all__ = ["covariance", "jacobian", "observed_covariance"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,7 +28,31 @@ def jacobian(model: FitModel, parameters: Floats) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def observed_covariance(model: FitModel, parameters: Floats, counts: Floats, what: str) -> Floats:
+def covariance(model: FitModel, parameters: Floats, counts: Floats, what: str) -> tuple[Floats, bool]:
+    """Return the covariance of a fit, and whether the likelihood is convex at its minimum.
+
+    Far from nominal the rates' own curvature (code 4p of a shift with an even part) can outweigh the
+    data. The covariance then comes from the first derivatives alone, J^T diag(n / lambda^2) J +
+    diag(1 / sigma^2), which is the usual approximation and positive definite by construction.
+
+    Args:
+        model: the likelihood.
+        parameters: (parameter,) the minimum.
+        counts: (bin,) the data n.
+        what: name of the observation, for messages.
+
+    Raises:
+        FitError: not even the first derivatives fix all parameters.
+    """
+    try:
+        return observed_covariance(model, parameters, counts, what), True
+    except FitError:
+        return observed_covariance(model, parameters, counts, what, curved=False), False
+
+
+def observed_covariance(
+    model: FitModel, parameters: Floats, counts: Floats, what: str, *, curved: bool = True
+) -> Floats:
     """Return (parameter, parameter): the inverse Hessian of -ln L, which gives symmetric errors.
 
     H = J^T diag(n / lambda^2) J + sum_b (1 - n_b / lambda_b) d2 lambda_b + diag(1 / sigma^2). This is what MINUIT's
@@ -40,6 +64,7 @@ def observed_covariance(model: FitModel, parameters: Floats, counts: Floats, wha
         parameters: (parameter,) the minimum.
         counts: (bin,) the data n.
         what: name of the observation, for messages.
+        curved: with the second derivatives of the rates.
 
     Raises:
         FitError: the Hessian is not positive definite; the message names the loose combination.
@@ -47,7 +72,7 @@ def observed_covariance(model: FitModel, parameters: Floats, counts: Floats, wha
     rates, slope = model.expected(parameters), jacobian(model, parameters)
     hessian = (slope * (counts / rates**2)[:, None]).T @ slope + np.diag(model.width**-2.0)
     pull = 1.0 - counts / rates
-    if np.abs(pull).max() > 1e-9:
+    if curved and np.abs(pull).max() > 1e-9:
         hessian += _curvature(model, parameters, pull)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(hessian), np.finfo(np.float64).tiny))
     values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from shiftlab.errors import ConfigError
 from shiftlab.fit.impacts import impacts
-from shiftlab.fit.information import observed_covariance
+from shiftlab.fit.information import covariance
 from shiftlab.fit.linear import Linear, components, decorrelate, linearise, spread
 from shiftlab.fit.minimise import Minimum, minimise
 from shiftlab.fit.model import FitModel, fit_model
@@ -58,10 +58,11 @@ def _result(templates: Templates, refits: int | None) -> FitResult:
     model = fit_model(templates)
     linear = linearise(model, model.initial)
     minima = {name: _minimum(model, linear, observation) for name, observation in templates.observations.items()}
-    covariances = {
-        name: observed_covariance(model, minimum.values, templates.observations[name].counts, name)
+    measured = {
+        name: covariance(model, minimum.values, templates.observations[name].counts, name)
         for name, minimum in minima.items()
     }
+    covariances = {name: matrix for name, (matrix, _) in measured.items()}
     fits = {
         name: _fit(model, templates, observation, minima[name], covariances[name])
         for name, observation in templates.observations.items()
@@ -74,6 +75,7 @@ def _result(templates: Templates, refits: int | None) -> FitResult:
         **_precision(fits["asimov"], shares, schemes),
         **_largest(ranking),
         **_injected(templates, fits, linear),
+        "not_convex": ", ".join(name for name, (_, convex) in measured.items() if not convex),
         "n_nuisances": len(limits),
         "n_mc_limited": int(limits["mc_limited"].sum()),
     }

@@ -60,6 +60,7 @@ _TEXT: Final = (
     "flag",
     "injected_universe",
     "largest_impact",
+    "not_convex",
     "nuisance",
     "recalibrate",
     "reference",

@@ -9,7 +9,7 @@ import pytest
 
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.fit import FitError, fit
-from shiftlab.fit.information import observed_covariance
+from shiftlab.fit.information import covariance, observed_covariance
 from shiftlab.fit.linear import decorrelate, linearise, spread
 from shiftlab.fit.minimise import minimise
 from shiftlab.fit.model import fit_model
@@ -94,6 +94,19 @@ def test_covariance_agrees_with_hesse(build: Build) -> None:
     np.testing.assert_allclose(
         found / np.outer(errors, errors), minuit.covariance / np.outer(errors, errors), atol=0.005
     )
+
+
+def test_covariance_of_a_fit_that_is_not_convex_comes_from_first_derivatives(build: Build) -> None:
+    """Data far above rates that an even shift bends upward: the curvature outweighs the data, and is left out."""
+    even = np.full((3, 6), 0.5)
+    templates = build(TWO, {"a": (even, even)}, mc=0.05)
+    model = fit_model(templates)
+    counts = 4.0 * templates.expected
+    found, convex = covariance(model, model.initial, counts, "data")
+    assert not convex
+    assert (np.linalg.eigvalsh(found) > 0.0).all()
+    np.testing.assert_array_equal(found, observed_covariance(model, model.initial, counts, "data", curved=False))
+    assert covariance(model, model.initial, templates.expected, "asimov")[1]
 
 
 def test_closed_form_impacts_equal_refits_in_the_gaussian_limit(build: Build) -> None:
