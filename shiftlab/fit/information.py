@@ -74,7 +74,7 @@ def observed_covariance(
     pull = 1.0 - counts / rates
     if curved and np.abs(pull).max() > 1e-9:
         hessian += _curvature(model, parameters, pull)
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(hessian), np.finfo(np.float64).tiny))
+    scale = 1.0 / np.sqrt(np.where(np.diag(hessian) > 0.0, np.diag(hessian), 1.0))
     values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
     if not values[0] > 1e-12:
         names = [model.names[i] for i in np.argsort(-np.abs(vectors[:, 0]))[:2]]
