@@ -22,6 +22,9 @@ __all__ = ["fit"]
 
 Floats = npt.NDArray[np.float64]
 
+_NONE_SEEN = 1.14
+"""-ln(1 - 0.68): the Poisson mean that gives no event in 32% of cases."""
+
 
 @overload
 def fit(templates: Templates, *, refits: int | None = None) -> FitResult: ...
@@ -168,6 +171,21 @@ def _largest(ranking: pd.DataFrame) -> dict[str, Any]:
     return {"largest_impact": str(first["nuisance"]), "largest_impact_value": float(first["impact"])}
 
 
+def _shift_error(response: Floats, spectrum: Observation) -> float:
+    """Return the Monte Carlo error of the paired shift of mu.
+
+    It counts the events that change bin. Where none of the sample does, an error of zero would claim
+    that none ever would; the Poisson 68% upper limit for none seen, ``_NONE_SEEN`` events, stands in,
+    each with the largest effect that one event has.
+    """
+    if (spectrum.shift_variance > 0.0).any():
+        return float(np.sqrt(response**2 @ spectrum.shift_variance))
+    weight = np.divide(
+        spectrum.variance, spectrum.counts, out=np.zeros_like(spectrum.counts), where=spectrum.counts > 0.0
+    )
+    return float(_NONE_SEEN * (np.abs(response) * weight).max())
+
+
 def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> dict[str, Any]:
     """Bias of mu in the injected universe, with Monte Carlo errors propagated by d mu / d n."""
     names = (
@@ -199,7 +217,7 @@ def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> 
         "injected_bias": (injected.mu - 1.0) / injected.error,
         "injected_bias_mc_error": float(np.sqrt(response**2 @ spectrum.variance)) / injected.error,
         "injected_shift": injected.mu - fits["held_out"].mu,
-        "injected_shift_error": float(np.sqrt(response**2 @ spectrum.shift_variance)),
+        "injected_shift_error": _shift_error(response, spectrum),
         "goodness": injected.goodness,
         "ndf": injected.ndf,
         "p_value": injected.p_value,

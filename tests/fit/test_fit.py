@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,6 +194,18 @@ def test_injected_signal_is_recovered_with_its_bias(build: Build) -> None:
     response = result.response["dmu_dn"].to_numpy()
     error = math.sqrt((response**2 * np.array(twice)).sum())
     assert result.summary["injected_bias_mc_error"] == pytest.approx(error / injected.error)
+
+
+def test_a_shift_that_no_event_shows_still_has_an_error(build: Build) -> None:
+    """No held-out event changes bin: the error is the 68% limit for none seen, not zero."""
+    plain = build(TWO, small(0.02))
+    templates = build(TWO, small(0.02), injected=plain.expected.tolist())
+    still = replace(templates.observations["injected"], shift_variance=np.zeros(len(plain.expected)))
+    unmoved = replace(templates, observations={**templates.observations, "injected": still})
+    result = fit(unmoved, refits=0)
+    response = np.abs(result.response["dmu_dn"].to_numpy())
+    assert math.exp(-1.14) == pytest.approx(0.32, abs=0.001)
+    assert result.summary["injected_shift_error"] == pytest.approx(1.14 * response.max())
 
 
 def test_what_is_minimised_is_the_likelihood_of_pyhf(build: Build) -> None:
