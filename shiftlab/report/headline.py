@@ -95,11 +95,17 @@ def answers(record: Record) -> list[str]:
             + (" (mean of the seeds). " if len(largest[worst]) > 1 else ". ")
             + (_listing("The largest of each arm", largest_of) if len(sizes) > 1 else "")
         )
-    means = {arm: mean_correlation(record, arm).dropna() for arm in record.arms}
-    spans = {arm: _span(list(values)) if len(values) else "not reliable" for arm, values in means.items()}
-    sentences.append(_listing("Mean correlation between the tasks' shifts", spans))
+    spans = {arm: _correlated(record, arm) for arm in record.arms}
+    sentences.append(_listing("Mean correlation between the tasks' shifts, over the reliable pairs", spans))
     sentences += comparison(record)
     return sentences + _fit_answers(record)
+
+
+def _correlated(record: Record, arm: str) -> str:
+    """Return the mean correlation of an arm with the number of pairs that it rests on, all seeds together."""
+    values = mean_correlation(record, arm).dropna()
+    pairs = record.of("correlation", arm=arm)["rho"]
+    return f"{_span(list(values)) if len(values) else 'none'} ({pairs.notna().sum()} of {len(pairs)} pairs)"
 
 
 def _fit_answers(record: Record) -> list[str]:
