@@ -151,7 +151,7 @@ def test_a_run_prints_the_report_last_and_leaves_no_file_of_hydra(demo_words, tm
         seen.append(job)
         return tmp_path / "report.html"
 
-    monkeypatch.setattr(cli, "_run_one", run_one)
+    monkeypatch.setattr(cli.study, "_run_one", run_one)
     assert cli.main(["run", *demo_words, "replicas=50", "--fresh"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "report.html")
     (job,) = seen
@@ -163,7 +163,7 @@ def test_a_run_prints_the_report_last_and_leaves_no_file_of_hydra(demo_words, tm
 
 def test_a_sweep_runs_every_point_of_the_outer_grid(demo_words, monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(cli, "_run_one", lambda job: seen.append((job.study.arms.names, job.study.data.limit)))
+    monkeypatch.setattr(cli.study, "_run_one", lambda job: seen.append((job.study.arms.names, job.study.data.limit)))
     assert cli.main(["run", "-m", *demo_words, "arms=classic,scratch", "data.limit=5,6"]) == 0
     assert seen == [(("classic",), 5), (("classic",), 6), (("scratch",), 5), (("scratch",), 6)]
 
@@ -177,7 +177,7 @@ def test_a_job_that_is_refused_exits_with_2_after_the_others_have_run(demo_words
             raise RunError("outputs/demo: another run is at work here.")
         return Path("report.html")
 
-    monkeypatch.setattr(cli, "_run_one", run_one)
+    monkeypatch.setattr(cli.study, "_run_one", run_one)
     assert cli.main(["run", "-m", *demo_words, "data.limit=5,6"]) == 2
     assert seen == [5, 6]
     assert "another run is at work" in capsys.readouterr().err

@@ -1,7 +1,36 @@
-"""Simulated events: deposits with their truth, images, and the readers of every file format."""
+"""Simulated events: deposits with their truth, images, tokens, and the readers of every file format."""
 
 from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.image import Image
-from shiftlab.events.reader import Reader, read, readers, validate
+from shiftlab.events.reader import (
+    BadEvent,
+    Description,
+    Reader,
+    Source,
+    open_events,
+    read,
+    read_tokens,
+    readers,
+    stream,
+    validate,
+)
+from shiftlab.events.tokens import Tokens, concatenate_tokens
 
-__all__ = ["Deposits", "EventTable", "Image", "Reader", "concatenate", "read", "readers", "validate"]
+__all__ = [
+    "BadEvent",
+    "Deposits",
+    "Description",
+    "EventTable",
+    "Image",
+    "Reader",
+    "Source",
+    "Tokens",
+    "concatenate",
+    "concatenate_tokens",
+    "open_events",
+    "read",
+    "read_tokens",
+    "readers",
+    "stream",
+    "validate",
+]

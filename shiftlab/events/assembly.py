@@ -8,23 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.steps import Steps
 
-__all__ = ["assemble", "slice_of"]
-
-
-def slice_of(count: int, events: slice | None) -> slice:
-    """Return the slice over ``count`` events with its ends filled in.
-
-    Raises:
-        DataError: the slice has a step other than 1 or is empty.
-    """
-    first, last, step = (events or slice(None)).indices(count)
-    if step != 1 or last <= first:
-        raise DataError(f"events {first}:{last}:{step} of {count}: a non-empty slice of step 1 is wanted.")
-    return slice(first, last)
+__all__ = ["assemble"]
 
 
 def assemble(

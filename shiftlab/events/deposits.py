@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["Deposits", "EventTable", "concatenate"]
+from shiftlab.errors import DataError
+
+__all__ = ["Deposits", "EventTable", "concatenate", "concatenate_tables"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class EventTable:
         sample: name of each event's sample, say ``numu_cc`` (a tuple of str, one per event).
         truth: named float64 tensors; ``visible_energy`` in MeV is always there.
         selected: bool, False for an event that failed a cut; it keeps its place.
+        dataset: ``name/revision`` of the data set, the same for all events; empty where unknown.
     """
 
     key: Tensor
@@ -31,6 +34,7 @@ class EventTable:
     sample: tuple[str, ...]
     truth: Mapping[str, Tensor]
     selected: Tensor
+    dataset: str = ""
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -45,6 +49,7 @@ class EventTable:
             sample=tuple(self.sample[i] for i in index.tolist()),
             truth={name: value[index] for name, value in self.truth.items()},
             selected=self.selected[index],
+            dataset=self.dataset,
         )
 
     def to(self, device: torch.device | str) -> EventTable:
@@ -56,6 +61,7 @@ class EventTable:
             sample=self.sample,
             truth={name: value.to(device) for name, value in self.truth.items()},
             selected=self.selected.to(device),
+            dataset=self.dataset,
         )
 
 
@@ -72,6 +78,9 @@ class Deposits:
         semantic: int8 (deposit,), class in ``units.SEMANTIC``, -1 where unknown.
         particle: int8 (deposit,), id in ``units.PARTICLES``, -1 where unknown.
         events: the table of events.
+        electrons: float32 (deposit,), electrons that escaped recombination in the file's own simulation;
+            None where the file has none.
+        missing: names of columns that the file does not have, say ``length`` (which is then 0 everywhere).
     """
 
     offsets: Tensor
@@ -81,6 +90,8 @@ class Deposits:
     semantic: Tensor
     particle: Tensor
     events: EventTable
+    electrons: Tensor | None = None
+    missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of events (not of deposits)."""
@@ -118,30 +129,69 @@ class Deposits:
             semantic=self.semantic[rows],
             particle=self.particle[rows],
             events=events,
+            electrons=None if self.electrons is None else self.electrons[rows],
+            missing=self.missing,
         )
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same deposits on ``device``."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: Any = {
+            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor | EventTable)
+        }
         return replace(self, **moved)
 
 
-def concatenate(parts: Sequence[Deposits]) -> Deposits:
-    """Return the events of all parts, one after another; truth columns missing in a part are NaN."""
-    tables = [part.events for part in parts]
+def concatenate_tables(tables: Sequence[EventTable], *, mix_revisions: bool = False) -> EventTable:
+    """Return the events of all tables, one after another; truth columns missing in a table are NaN.
+
+    Args:
+        tables: The tables.
+        mix_revisions: Whether two revisions of one data set may be joined.
+
+    Raises:
+        DataError: the tables are of two revisions of one data set.
+    """
     names = sorted({name for table in tables for name in table.truth})
     nan = [torch.full((len(table),), float("nan"), dtype=torch.float64) for table in tables]
-    events = EventTable(
+    return EventTable(
         key=torch.cat([t.key for t in tables]),
         vertex=torch.cat([t.vertex for t in tables]),
         weight=torch.cat([t.weight for t in tables]),
         sample=tuple(name for t in tables for name in t.sample),
         truth={n: torch.cat([t.truth.get(n, fill) for t, fill in zip(tables, nan, strict=True)]) for n in names},
         selected=torch.cat([t.selected for t in tables]),
+        dataset=_joint_dataset([t.dataset for t in tables], mix_revisions=mix_revisions),
     )
+
+
+def _joint_dataset(names: Sequence[str], *, mix_revisions: bool) -> str:
+    """Return the data set that all tables share, or an empty name."""
+    known = sorted({name for name in names if name})
+    revisions: dict[str, str] = {}
+    for name in known:
+        family, _, revision = name.partition("/")
+        other = revisions.setdefault(family, revision)
+        if other != revision and not mix_revisions:
+            raise DataError(
+                f"events of data set '{family}' in revisions '{other}' and '{revision}': one event may be in both. "
+                "Join them with mix_revisions=True if that is meant."
+            )
+    return known[0] if len(known) == 1 else ""
+
+
+def concatenate(parts: Sequence[Deposits], *, mix_revisions: bool = False) -> Deposits:
+    """Return the events of all parts, one after another, as ``concatenate_tables`` joins their tables.
+
+    Raises:
+        DataError: there is none, or the parts are of two revisions of one data set.
+    """
+    if not parts:
+        raise DataError("no events: every one was left out.")
     counts = torch.cat([part.offsets[1:] - part.offsets[:-1] for part in parts])
     offsets = torch.zeros(len(counts) + 1, dtype=torch.int64)
     torch.cumsum(counts, 0, out=offsets[1:])
+    electrons = [part.electrons for part in parts if part.electrons is not None]
     return Deposits(
         offsets=offsets,
         position=torch.cat([p.position for p in parts]),
@@ -149,5 +199,8 @@ def concatenate(parts: Sequence[Deposits]) -> Deposits:
         length=torch.cat([p.length for p in parts]),
         semantic=torch.cat([p.semantic for p in parts]),
         particle=torch.cat([p.particle for p in parts]),
-        events=events,
+        events=concatenate_tables([part.events for part in parts], mix_revisions=mix_revisions),
+        # What one part lacks, the whole lacks.
+        electrons=torch.cat(electrons) if len(electrons) == len(parts) else None,
+        missing=tuple(sorted({name for part in parts for name in part.missing})),
     )

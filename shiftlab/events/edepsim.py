@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.assembly import assemble, slice_of
+from shiftlab.events.assembly import assemble
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.hdf5 import columns, event_rows, open_hdf5, overlap, refuse_values, table
 from shiftlab.events.keys import identities, identity
-from shiftlab.events.reader import Origin, Reader
+from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.events.steps import Steps, subdivide
 from shiftlab.events.tracks import species
 
@@ -34,24 +36,51 @@ class EdepSimReader(Reader):
         """Say whether most of the columns that only this dialect has are in ``segments``."""
         return overlap(path, "segments", _TELLING) > 0.5
 
-    def read(self, path: Path, origin: Origin = (0.0, 0.0, 0.0), events: slice | None = None) -> Deposits:
+    @contextmanager
+    def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
+        """Open a file.
+
+        Raises:
+            DataError: it is not whole, or a table is missing.
+        """
+        with open_hdf5(path) as file:
+            yield EdepSimSource(path, file, origin)
+
+
+class EdepSimSource(Source):
+    """An open file; its events are those that have segments, by ascending number."""
+
+    def __init__(self, path: Path, file: Any, origin: Origin) -> None:
+        """Keep the open file and the numbers of its events."""
+        super().__init__(path)
+        self._dataset, self._origin = table(file, "segments"), origin
+        self._numbers = np.unique(columns(self._dataset, ["eventID"])["eventID"])
+        if len(self._numbers) == 0:
+            raise DataError(f"{path}: table 'segments' is empty.")
+
+    def __len__(self) -> int:
+        """Return the number of events that have segments."""
+        return len(self._numbers)
+
+    def describe(self) -> Description:
+        """Return what is in the file."""
+        units = {"position": "cm", "energy": "MeV", "length": "cm", "time": "us"}
+        return Description("edepsim", "", "deposits", len(self), {"segments": len(self._dataset)}, units)
+
+    def read(self, events: slice) -> Deposits:
         """Return the events that have segments, by ascending number; visible energy is all that the file holds.
 
         Raises:
             DataError: a column is missing, a value is not allowed, or there is no event.
         """
-        with open_hdf5(path) as file:
-            dataset = table(file, "segments")
-            numbers = np.unique(columns(dataset, ["eventID"])["eventID"])
-            if len(numbers) == 0:
-                raise DataError(f"{path}: table 'segments' is empty.")
-            uid = _uid(dataset)
-            numbers = numbers[slice_of(len(numbers), events)]
-            block = columns(dataset, _SEGMENTS, event_rows(dataset, "eventID", int(numbers[0]), int(numbers[-1])))
-            mine = (block["eventID"] >= numbers[0]) & (block["eventID"] <= numbers[-1])
-            order = np.flatnonzero(mine)[np.argsort(block["eventID"][mine], kind="stable")]
-            block = {name: column[order] for name, column in block.items()}
-            refuse_values(dataset, block, block["eventID"], positive=("dE", "dx"))
+        dataset, origin = self._dataset, self._origin
+        uid = _uid(dataset)
+        numbers = self._numbers[events]
+        block = columns(dataset, _SEGMENTS, event_rows(dataset, "eventID", int(numbers[0]), int(numbers[-1])))
+        mine = (block["eventID"] >= numbers[0]) & (block["eventID"] <= numbers[-1])
+        order = np.flatnonzero(mine)[np.argsort(block["eventID"][mine], kind="stable")]
+        block = {name: column[order] for name, column in block.items()}
+        refuse_values(dataset, block, block["eventID"], positive=("dE", "dx"))
         parts, source = subdivide(_steps(block, numbers))
         pieces = np.bincount(source, minlength=len(order))
         key = identities(uid, numbers)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.assembly import assemble, slice_of
+from shiftlab.events.assembly import assemble
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.hdf5 import columns, event_rows, open_hdf5, overlap, refuse_values, table
 from shiftlab.events.keys import identities, identity
-from shiftlab.events.reader import Origin, Reader
+from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.events.steps import Steps, subdivide
 from shiftlab.events.tracks import Tracks, attach_fragments, label_tracks
 
@@ -40,7 +42,36 @@ class Geant4Reader(Reader):
         """Say whether most of the wanted columns of ``segments`` and ``vertices`` are there."""
         return min(overlap(path, "segments", _SEGMENTS), overlap(path, "vertices", _VERTICES)) >= 0.5
 
-    def read(self, path: Path, origin: Origin = (0.0, 0.0, 0.0), events: slice | None = None) -> Deposits:
+    @contextmanager
+    def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
+        """Open a file.
+
+        Raises:
+            DataError: it is not whole, or a table is missing.
+        """
+        with open_hdf5(path) as file:
+            yield Geant4Source(path, file, origin)
+
+
+class Geant4Source(Source):
+    """An open file; its events are those of the table ``vertices``."""
+
+    def __init__(self, path: Path, file: Any, origin: Origin) -> None:
+        """Keep the open file."""
+        super().__init__(path)
+        self._file, self._origin = file, origin
+
+    def __len__(self) -> int:
+        """Return the number of vertices."""
+        return len(table(self._file, "vertices"))
+
+    def describe(self) -> Description:
+        """Return what is in the file."""
+        rows = {name: len(self._file[name]) for name in ("segments", "trajectories", "vertices") if name in self._file}
+        units = {"position": "cm", "energy": "MeV", "length": "cm", "time": "us"}
+        return Description("geant4", "", "deposits", len(self), rows, units)
+
+    def read(self, events: slice) -> Deposits:
         """Return the events of the table ``vertices``, in its order; visible energy is all that the file holds.
 
         Two files that carry the same generator vertices through different models give them the same
@@ -49,16 +80,15 @@ class Geant4Reader(Reader):
         Raises:
             DataError: a table or column is missing, a value is not allowed, or a row fits no event.
         """
-        with open_hdf5(path) as file:
-            vertices = columns(table(file, "vertices"), _VERTICES)
-            refuse_values(file["vertices"], vertices, vertices["event_id"], positive=("weight",))
-            if len(vertices["event_id"]) == 0:
-                raise DataError(f"{path}: table 'vertices' is empty.")
-            uid = _uid(file)
-            chosen = slice_of(len(vertices["event_id"]), events)
-            vertices = {name: column[chosen] for name, column in vertices.items()}
-            tracks = _tracks(table(file, "trajectories"), vertices["event_id"])
-            steps = _steps(table(file, "segments"), vertices["event_id"], tracks)
+        file, origin = self._file, self._origin
+        vertices = columns(table(file, "vertices"), _VERTICES)
+        refuse_values(file["vertices"], vertices, vertices["event_id"], positive=("weight",))
+        if len(vertices["event_id"]) == 0:
+            raise DataError(f"{self.path}: table 'vertices' is empty.")
+        uid = _uid(file)
+        vertices = {name: column[events] for name, column in vertices.items()}
+        tracks = _tracks(table(file, "trajectories"), vertices["event_id"])
+        steps = _steps(table(file, "segments"), vertices["event_id"], tracks)
         labels = label_tracks(tracks)
         semantic = attach_fragments(steps, labels)
         parts, source = subdivide(steps)

@@ -3,21 +3,115 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from shiftlab.errors import DataError
-from shiftlab.events.deposits import Deposits
+from shiftlab.errors import ConfigError, DataError
+from shiftlab.events.deposits import Deposits, EventTable, concatenate
+from shiftlab.events.image import Image
+from shiftlab.events.tokens import Tokens, concatenate_tokens
 from shiftlab.registry import Registry
 
-__all__ = ["Origin", "Reader", "read", "readers", "validate"]
+__all__ = [
+    "BadEvent",
+    "Description",
+    "Level",
+    "Origin",
+    "Reader",
+    "Source",
+    "open_events",
+    "read",
+    "read_tokens",
+    "readers",
+    "stream",
+    "validate",
+]
 
 Origin = tuple[float, float, float]
 """Position in the file's frame, cm, that becomes the corner (0, 0, 0) of the detector's frame."""
+
+Level = Literal["deposits", "images", "tokens"]
+"""What the events of a file are: energy deposits, voxel images, or reconstructed tokens."""
+
+Events = Deposits | Image | Tokens
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file is and what is in it, without reading its events.
+
+    Attributes:
+        format: Name of the reader.
+        dialect: Revision or dialect of the format, say ``v2``; empty where there is one only.
+        holds: Level of the events.
+        events: Number of events.
+        rows: Number of rows of each table of the file.
+        units: Unit of each column that is read.
+        missing: What the level knows and this file does not have, say ``length``; effects that need it are refused.
+        dataset: Name and revision of the data set, ``name/revision``; empty where the file does not say.
+        attributes: What the file says of itself; values that are pickles are named, never loaded.
+    """
+
+    format: str
+    dialect: str
+    holds: Level
+    events: int
+    rows: dict[str, int]
+    units: dict[str, str]
+    missing: tuple[str, ...] = ()
+    dataset: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BadEvent:
+    """An event that was left out because the caller asked for it.
+
+    Attributes:
+        number: Its place in the file, from 0.
+        reason: The error that it gave.
+    """
+
+    number: int
+    reason: str
+
+
+class Source(ABC):
+    """An open file of events, any slice of which can be read; memory does not grow with the file.
+
+    Attributes:
+        path: The file.
+        holds: Level of its events.
+    """
+
+    holds: ClassVar[Level] = "deposits"
+
+    def __init__(self, path: Path) -> None:
+        """Remember the file's name, for messages."""
+        self.path = path
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of events, every one of the file counted."""
+
+    @abstractmethod
+    def read(self, events: slice) -> Any:
+        """Return the events ``first:last`` (ends given, step 1, not empty) as ``holds`` says.
+
+        Raises:
+            DataError: an event is bad; the message names file, table or dataset, and row.
+        """
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """Return what the file is and what is in it."""
 
 
 class Reader(ABC):
@@ -33,11 +127,15 @@ class Reader(ABC):
 
     @abstractmethod
     def accepts(self, path: Path) -> bool:
-        """Say whether the file's content is of this format; never by its name."""
+        """Say whether the file's content is of this format; never by its name; never raises for foreign files."""
 
     @abstractmethod
-    def read(self, path: Path, origin: Origin = (0.0, 0.0, 0.0), events: slice | None = None) -> Deposits:
-        """Return the file's events, or those of a slice over them; ``origin`` is subtracted from positions."""
+    def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> AbstractContextManager[Source]:
+        """Open a file; ``origin`` is subtracted from positions.
+
+        Raises:
+            DataError: the file as a whole cannot be used: truncated, a column missing or of a wrong type.
+        """
 
 
 @cache
@@ -46,17 +144,12 @@ def readers() -> Registry[Reader]:
     return Registry("shiftlab.readers", Reader, "reader")  # type: ignore[type-abstract]
 
 
-def read(path: str | Path, *, origin: Origin = (0.0, 0.0, 0.0), events: slice | None = None) -> Deposits:
-    """Read simulated events of any format that a reader knows.
-
-    Args:
-        path: The file.
-        origin: Position in the file's frame (cm) of the corner of the detector's frame, where x = 0 is
-            the anode and the beam runs along z.
-        events: Which events, as a slice over those of the file; only their rows are kept in memory.
+@contextmanager
+def open_events(path: str | Path, *, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
+    """Open a file of events of any format that a reader knows.
 
     Raises:
-        DataError: no such file, no reader knows it, or it holds what ``validate`` refuses.
+        DataError: no such file, no reader knows it, or the file as a whole cannot be used.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,35 +159,153 @@ def read(path: str | Path, *, origin: Origin = (0.0, 0.0, 0.0), events: slice | 
     known = [entry() for entry in readers()]
     for reader in known:
         if reader.accepts(path):
-            deposits = reader.read(path, origin, events)
-            validate(deposits, path)
-            return deposits
+            with reader.open(path, origin) as source:
+                yield source
+            return
     formats = "; ".join(f"{reader.name}: {reader.summary}" for reader in known)
     raise DataError(f"{path}: of no known format. Known are {formats or 'none'}.")
 
 
-def validate(deposits: Deposits, path: str | Path) -> None:
+def read(
+    path: str | Path,
+    *,
+    origin: Origin = (0.0, 0.0, 0.0),
+    events: slice | None = None,
+    skipped: list[BadEvent] | None = None,
+) -> Deposits:
+    """Read simulated energy deposits of any format that a reader knows.
+
+    Args:
+        path: The file.
+        origin: Position in the file's frame (cm) of the corner of the detector's frame, where x = 0 is
+            the anode and the beam runs along z.
+        events: Which events, as a slice over those of the file; only their rows are kept in memory.
+        skipped: None refuses bad events; a list gets those that were left out.
+
+    Raises:
+        DataError: no such file, no reader knows it, it holds no deposits, or an event is bad.
+    """
+    with open_events(path, origin=origin) as source:
+        _require(source, "deposits")
+        return concatenate(list(_pieces(source, [_span(source, events)], skipped)))
+
+
+def read_tokens(path: str | Path, *, events: slice | None = None, skipped: list[BadEvent] | None = None) -> Tokens:
+    """Read reconstructed tokens of any format that a reader knows; arguments and errors as for ``read``."""
+    with open_events(path) as source:
+        _require(source, "tokens")
+        return concatenate_tokens(list(_pieces(source, [_span(source, events)], skipped)))
+
+
+def stream(
+    path: str | Path,
+    *,
+    origin: Origin = (0.0, 0.0, 0.0),
+    chunk: int = 1024,
+    part: tuple[int, int] = (0, 1),
+    skipped: list[BadEvent] | None = None,
+) -> Iterator[Any]:
+    """Give the events of a file chunk by chunk; memory holds one chunk at a time.
+
+    Args:
+        path: The file.
+        origin: As for ``read``.
+        chunk: Events a chunk.
+        part: (i, n) gives chunks i, i + n, i + 2n, ...: the share of worker i of n, each of which opens the file.
+        skipped: As for ``read``.
+
+    Raises:
+        DataError: as ``read``.
+        ConfigError: a chunk or part that cannot be.
+    """
+    first, step = part
+    if chunk < 1:
+        raise ConfigError(f"chunk = {chunk}; it must be at least 1.")
+    if not 0 <= first < step:
+        raise ConfigError(f"part = {part}; it must be (i, n) with 0 <= i < n.")
+    with open_events(path, origin=origin) as source:
+        starts = range(first * chunk, len(source), step * chunk)
+        yield from _pieces(source, (slice(i, min(i + chunk, len(source))) for i in starts), skipped)
+
+
+def _require(source: Source, wanted: Level) -> None:
+    if source.holds != wanted:
+        call = {"deposits": "read", "tokens": "read_tokens", "images": "open_events"}[source.holds]
+        raise DataError(f"{source.path}: holds {source.holds}, not {wanted}; read it with {call}.")
+
+
+def _span(source: Source, events: slice | None) -> slice:
+    """Return the slice with its ends filled in."""
+    if len(source) == 0:
+        raise DataError(f"{source.path}: no events.")
+    first, last, step = (events or slice(None)).indices(len(source))
+    if step != 1 or last <= first:
+        raise DataError(
+            f"{source.path}: events {first}:{last}:{step} of {len(source)}: a non-empty slice of step 1 is wanted."
+        )
+    return slice(first, last)
+
+
+def _pieces(source: Source, spans: Any, skipped: list[BadEvent] | None) -> Iterator[Any]:
+    """Give the events of each span; a bad span is read event by event where bad events may be left out."""
+    for span in spans:
+        try:
+            piece = source.read(span)
+            validate(piece, source.path)
+        except DataError:
+            if skipped is None:
+                raise
+            yield from _good_ones(source, span, skipped)
+        else:
+            yield piece
+
+
+def _good_ones(source: Source, span: slice, skipped: list[BadEvent]) -> Iterator[Any]:
+    good: list[Any] = []
+    for number in range(span.start, span.stop):
+        try:
+            one = source.read(slice(number, number + 1))
+            validate(one, source.path)
+            good.append(one)
+        except DataError as error:
+            skipped.append(BadEvent(number, str(error)))
+    if good and source.holds == "deposits":
+        yield concatenate(good)
+    elif good and source.holds == "tokens":
+        yield concatenate_tokens(good)
+    else:
+        yield from good
+
+
+def validate(events: Events, path: str | Path) -> None:
     """Refuse events that no result may be built on.
 
     Raises:
         DataError: no events, NaN or infinite positions, energies, lengths or weights, negative energies
             or lengths, or duplicate event keys; the message names file, event and column.
     """
-    if len(deposits) == 0:
+    if len(events) == 0:
         raise DataError(f"{path}: no events.")
-    for name in ("position", "energy", "length"):
-        _refuse(deposits, ~torch.isfinite(getattr(deposits, name)), path, name, "NaN or infinite")
-    for name in ("energy", "length"):
-        _refuse(deposits, getattr(deposits, name) < 0, path, name, "negative")
-    events = deposits.events
-    for name, column in (("weight", events.weight), ("visible_energy", events.truth["visible_energy"])):
-        bad = torch.nonzero(~torch.isfinite(column))
-        if len(bad):
-            raise DataError(f"{path}: event {int(bad[0])}: {name} is NaN or infinite.")
-    keys, counts = torch.unique(events.key, return_counts=True)
-    if len(keys) < len(events):
-        repeated = torch.nonzero(events.key == keys[counts > 1][0]).squeeze(1).tolist()
+    if isinstance(events, Deposits):
+        for name in ("position", "energy", "length"):
+            _refuse(events, ~torch.isfinite(getattr(events, name)), path, name, "NaN or infinite")
+        for name in ("energy", "length"):
+            _refuse(events, getattr(events, name) < 0, path, name, "negative")
+        _finite(events.events, "visible_energy", events.events.truth["visible_energy"], path)
+    if isinstance(events, Tokens):
+        events.check(path)
+    table = events.events
+    _finite(table, "weight", table.weight, path)
+    keys, counts = torch.unique(table.key, return_counts=True)
+    if len(keys) < len(table):
+        repeated = torch.nonzero(table.key == keys[counts > 1][0]).squeeze(1).tolist()
         raise DataError(f"{path}: events {repeated[0]} and {repeated[1]} have the same key; keys must be unique.")
+
+
+def _finite(table: EventTable, name: str, column: Tensor, path: str | Path) -> None:
+    bad = torch.nonzero(~torch.isfinite(column))
+    if len(bad):
+        raise DataError(f"{path}: event {int(bad[0])}: {name} is NaN or infinite.")
 
 
 def _refuse(deposits: Deposits, bad: Tensor, path: str | Path, name: str, what: str) -> None:

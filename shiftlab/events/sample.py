@@ -9,7 +9,8 @@ say how the integers decode and how the sample was made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from shiftlab.errors import DataError
 from shiftlab.events import packing
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.hdf5 import open_hdf5
-from shiftlab.events.reader import Origin, Reader
+from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.provenance import write_whole
 
 __all__ = ["SampleReader", "read_attributes", "write_sample"]
@@ -52,8 +53,9 @@ class SampleReader(Reader):
         with open_hdf5(path) as file:
             return str(file.attrs.get("format", "")).startswith("shiftlab sample")
 
-    def read(self, path: Path, origin: Origin = (0.0, 0.0, 0.0), events: slice | None = None) -> Deposits:
-        """Return the events; only the rows of the slice are read and decoded.
+    @contextmanager
+    def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
+        """Open a file.
 
         Raises:
             DataError: the format's version is another, or a column is missing.
@@ -63,7 +65,30 @@ class SampleReader(Reader):
                 raise DataError(f"{path}: format '{file.attrs['format']}'; this version reads '{FORMAT}'.")
             _require(path, file, "deposits", _DEPOSITS)
             _require(path, file, "events", _EVENTS)
-            return _read(file, np.asarray(origin, dtype=np.float32), events)
+            yield SampleSource(path, file, origin)
+
+
+class SampleSource(Source):
+    """An open sample; only the rows of a slice are read and decoded."""
+
+    def __init__(self, path: Path, file: Any, origin: Origin) -> None:
+        """Keep the open file."""
+        super().__init__(path)
+        self._file, self._origin = file, origin
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self._file["events/key"])
+
+    def describe(self) -> Description:
+        """Return what is in the file."""
+        rows = {"deposits": len(self._file["deposits/energy"]), "events": len(self)}
+        units = {"position": "cm", "energy": "MeV", "length": "cm"}
+        return Description("sample", "", "deposits", len(self), rows, units)
+
+    def read(self, events: slice) -> Deposits:
+        """Return some events."""
+        return _read(self._file, np.asarray(self._origin, dtype=np.float32), events)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:

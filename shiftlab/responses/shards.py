@@ -80,6 +80,10 @@ def save_deposits(path: Path, deposits: Deposits) -> None:
     for name in ("offsets", "position", "energy", "length", "semantic", "particle"):
         arrays[name] = getattr(deposits, name).cpu().numpy()
     arrays["events/sample"] = np.array(table.sample, dtype=np.str_)
+    arrays["events/dataset"] = np.array(table.dataset, dtype=np.str_)
+    arrays["missing"] = np.array(deposits.missing, dtype=np.str_)
+    if deposits.electrons is not None:
+        arrays["electrons"] = deposits.electrons.cpu().numpy()
     with write_whole(path) as temporary:
         _write(temporary, arrays)
 
@@ -88,6 +92,8 @@ def load_deposits(path: Path) -> Deposits:
     """Read what ``save_deposits`` wrote."""
     arrays = _read(path)
     samples = tuple(str(name) for name in arrays.pop("events/sample"))
+    dataset = str(arrays.pop("events/dataset"))
+    missing = tuple(str(name) for name in arrays.pop("missing"))
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
     table = EventTable(
         key=tensors["events/key"],
@@ -96,6 +102,7 @@ def load_deposits(path: Path) -> Deposits:
         sample=samples,
         truth={name.removeprefix("truth/"): value for name, value in tensors.items() if name.startswith("truth/")},
         selected=tensors["events/selected"],
+        dataset=dataset,
     )
     return Deposits(
         offsets=tensors["offsets"],
@@ -105,6 +112,8 @@ def load_deposits(path: Path) -> Deposits:
         semantic=tensors["semantic"],
         particle=tensors["particle"],
         events=table,
+        electrons=tensors.get("electrons"),
+        missing=missing,
     )
 
 

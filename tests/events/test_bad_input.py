@@ -134,7 +134,7 @@ def test_segments_of_an_unknown_event_or_trajectory(data: Path, tmp_path: Path, 
 @pytest.mark.parametrize(("name", "table"), [(GEANT4, "vertices"), (EDEPSIM, "segments")])
 def test_a_table_without_rows(data: Path, tmp_path: Path, rewrite: Callable[..., Path], name: str, table: str) -> None:
     path = rewrite(data / name, tmp_path / "bad.h5", table, lambda rows: rows[:0])
-    with pytest.raises(DataError, match=f"table '{table}' is empty"):
+    with pytest.raises(DataError, match=f"table '{table}' is empty|no events"):
         read(path)
 
 

@@ -1,0 +1,129 @@
+"""Sub-commands that show what there is: ``shiftlab list`` and ``show``."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shiftlab.errors import DataError
+
+if TYPE_CHECKING:
+    from shiftlab.detector import Parameter
+
+__all__ = ["add"]
+
+_KINDS = ("effects", "arms", "tasks", "studies", "readers")
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the sub-commands to the parser."""
+    listing = commands.add_parser("list", parents=[common], help="list what is registered")
+    listing.add_argument("kind", choices=_KINDS)
+    listing.add_argument("--json", action="store_true", help="as JSON, with everything that is known")
+    listing.set_defaults(action=_list)
+
+    show = commands.add_parser("show", help="draw an event or an effect")
+    shown = show.add_subparsers(required=True, metavar="WHAT")
+    event = shown.add_parser("event", parents=[common], help="draw one event of a file")
+    event.add_argument("file", type=Path)
+    event.add_argument("number", type=int, metavar="N", help="from 0")
+    event.add_argument("-o", "--output", type=Path, help="PNG to write (default: event_N.png)")
+    event.set_defaults(action=_show_event)
+    effect = shown.add_parser("effect", parents=[common], help="draw what an effect does to an event")
+    effect.add_argument("name")
+    effect.add_argument("-o", "--output", type=Path, help="PNG to write (default: NAME.png)")
+    effect.set_defaults(action=_show_effect)
+
+
+def _list(given: argparse.Namespace) -> int:
+    from shiftlab.config import registry, study_titles
+
+    if given.kind == "studies":
+        rows = [{"name": name, "title": title} for name, title in study_titles().items()]
+    else:
+        rows = [_entry(kind) for kind in registry(given.kind)]
+    if given.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return 0
+    short = [_short(row) for row in rows]
+    for line in _columns(short):
+        print(line)
+    return 0
+
+
+def _entry(kind: type[Any]) -> dict[str, Any]:
+    """Return what is known of a registered class, as JSON values."""
+    entry: dict[str, Any] = {"name": kind.name, "about": (inspect.getdoc(kind) or "").split("\n", 1)[0]}
+    for attribute in ("stage", "statistic", "unit", "level", "observable_label"):
+        value = getattr(kind, attribute, None)
+        if isinstance(value, str):
+            entry[attribute] = value
+    parameters = getattr(kind, "parameters", ())
+    if parameters:
+        entry["parameters"] = [_parameter(kind.name, one) for one in parameters]
+    entry["module"] = kind.__module__
+    return entry
+
+
+def _parameter(effect: str, one: Parameter) -> dict[str, Any]:
+    """Return what is known of a parameter; its nuisance is None when it has no uncertainty."""
+    keys = ("name", "nominal", "sigma", "scale", "unit", "source", "confidence", "choices", "requires", "doc")
+    return {
+        "nuisance": f"{effect}_{one.name}" if one.sigma and not one.choices else None,
+        "bounds": [bound if math.isfinite(bound) else None for bound in one.bounds],
+        **{key: getattr(one, key) for key in keys},
+    }
+
+
+def _short(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the columns of the plain listing: name, what marks it, one line about it."""
+    parameters = row.get("parameters", ())
+    nominal = {one["name"]: one["nominal"] for one in parameters}
+    nuisances = [
+        one["nuisance"]
+        for one in parameters
+        if one["nuisance"] and (one["requires"] is None or nominal[one["requires"][0]] == one["requires"][1])
+    ]
+    middle = row.get("stage") or row.get("statistic") or ""
+    if nuisances:
+        middle = f"{middle}: {', '.join(nuisances)}"
+    return row["name"], middle, row.get("about") or row.get("title") or ""
+
+
+def _columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True) if width or text).rstrip()
+        for row in rows
+    ]
+
+
+def _show_event(given: argparse.Namespace) -> int:
+    from shiftlab.detector import detector
+    from shiftlab.events import read
+    from shiftlab.report.show import show_event
+
+    deposits = read(given.file)
+    if not 0 <= given.number < len(deposits):
+        raise DataError(f"{given.file}: event {given.number} is asked for; it has events 0 to {len(deposits) - 1}.")
+    output = given.output or Path(f"event_{given.number}.png")
+    print(show_event(deposits, given.number, output, detector=detector("pixel_lar")))
+    return 0
+
+
+def _show_effect(given: argparse.Namespace) -> int:
+    from shiftlab.config import locate
+    from shiftlab.detector import detector, effects
+    from shiftlab.events import read
+    from shiftlab.report.show import show_effect
+
+    effects().get(given.name)
+    output = given.output or Path(f"{given.name}.png")
+    deposits = read(locate("studies/samples/lar_evaluation.h5"))
+    print(show_effect(detector("pixel_lar"), deposits, given.name, output))
+    return 0
