@@ -2,6 +2,7 @@
 
 from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.image import Image
+from shiftlab.events.particles import PARTICLE_COLUMNS, ParticleTable
 from shiftlab.events.reader import (
     BadEvent,
     Description,
@@ -17,6 +18,8 @@ from shiftlab.events.reader import (
 from shiftlab.events.tokens import Tokens, concatenate_tokens
 
 __all__ = [
+    "PARTICLE_COLUMNS",
+    "ParticleTable",
     "BadEvent",
     "Deposits",
     "Description",

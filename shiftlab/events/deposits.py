@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.errors import DataError
+from shiftlab.events.particles import ParticleTable, concatenate_particles
 
 __all__ = ["Deposits", "EventTable", "concatenate", "concatenate_tables"]
 
@@ -80,6 +81,9 @@ class Deposits:
         events: the table of events.
         electrons: float32 (deposit,), electrons that escaped recombination in the file's own simulation;
             None where the file has none.
+        instance: int32 (deposit,), number of the particle that made it, unique in its event, -1 where unknown;
+            None where the file says nothing.
+        particles: the true particles of the events; None where the file has none.
         missing: names of columns that the file does not have, say ``length`` (which is then 0 everywhere).
     """
 
@@ -91,6 +95,8 @@ class Deposits:
     particle: Tensor
     events: EventTable
     electrons: Tensor | None = None
+    instance: Tensor | None = None
+    particles: ParticleTable | None = None
     missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -111,16 +117,17 @@ class Deposits:
         torch.cumsum(counts, 0, out=offsets[1:])
         within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
         rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
-        return self._rows(rows, offsets, self.events.take(index))
+        particles = None if self.particles is None else self.particles.take(index)
+        return self._rows(rows, offsets, self.events.take(index), particles)
 
     def keep(self, mask: Tensor) -> Deposits:
         """Return the deposits where ``mask`` (deposit,) is True; every event keeps its place."""
         counts = torch.zeros(len(self) + 1, dtype=torch.int64, device=mask.device)
         counts[1:] = torch.bincount(self.event_index[mask], minlength=len(self))
         rows = torch.nonzero(mask).squeeze(1)
-        return self._rows(rows, torch.cumsum(counts, 0), self.events)
+        return self._rows(rows, torch.cumsum(counts, 0), self.events, self.particles)
 
-    def _rows(self, rows: Tensor, offsets: Tensor, events: EventTable) -> Deposits:
+    def _rows(self, rows: Tensor, offsets: Tensor, events: EventTable, particles: ParticleTable | None) -> Deposits:
         return Deposits(
             offsets=offsets,
             position=self.position[rows],
@@ -130,6 +137,8 @@ class Deposits:
             particle=self.particle[rows],
             events=events,
             electrons=None if self.electrons is None else self.electrons[rows],
+            instance=None if self.instance is None else self.instance[rows],
+            particles=particles,
             missing=self.missing,
         )
 
@@ -137,7 +146,9 @@ class Deposits:
         """Return the same deposits on ``device``."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: Any = {
-            name: value.to(device) for name, value in values.items() if isinstance(value, Tensor | EventTable)
+            name: value.to(device)
+            for name, value in values.items()
+            if isinstance(value, Tensor | EventTable | ParticleTable)
         }
         return replace(self, **moved)
 
@@ -192,6 +203,8 @@ def concatenate(parts: Sequence[Deposits], *, mix_revisions: bool = False) -> De
     offsets = torch.zeros(len(counts) + 1, dtype=torch.int64)
     torch.cumsum(counts, 0, out=offsets[1:])
     electrons = [part.electrons for part in parts if part.electrons is not None]
+    instance = [part.instance for part in parts if part.instance is not None]
+    particles = [part.particles for part in parts if part.particles is not None]
     return Deposits(
         offsets=offsets,
         position=torch.cat([p.position for p in parts]),
@@ -202,5 +215,7 @@ def concatenate(parts: Sequence[Deposits], *, mix_revisions: bool = False) -> De
         events=concatenate_tables([part.events for part in parts], mix_revisions=mix_revisions),
         # What one part lacks, the whole lacks.
         electrons=torch.cat(electrons) if len(electrons) == len(parts) else None,
+        instance=torch.cat(instance) if len(instance) == len(parts) else None,
+        particles=concatenate_particles(particles) if len(particles) == len(parts) else None,
         missing=tuple(sorted({name for part in parts for name in part.missing})),
     )

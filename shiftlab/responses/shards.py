@@ -72,7 +72,7 @@ class Shards:
 
 
 def save_deposits(path: Path, deposits: Deposits) -> None:
-    """Write deposits as plain arrays, so that each worker opens them by itself."""
+    """Write deposits as plain arrays, so that each worker opens them by itself; the table of particles stays behind."""
     table = deposits.events
     arrays: Arrays = {f"truth/{name}": value.cpu().numpy() for name, value in table.truth.items()}
     for name in ("key", "vertex", "weight", "selected"):
@@ -82,8 +82,9 @@ def save_deposits(path: Path, deposits: Deposits) -> None:
     arrays["events/sample"] = np.array(table.sample, dtype=np.str_)
     arrays["events/dataset"] = np.array(table.dataset, dtype=np.str_)
     arrays["missing"] = np.array(deposits.missing, dtype=np.str_)
-    if deposits.electrons is not None:
-        arrays["electrons"] = deposits.electrons.cpu().numpy()
+    for name, column in (("electrons", deposits.electrons), ("instance", deposits.instance)):
+        if column is not None:
+            arrays[name] = column.cpu().numpy()
     with write_whole(path) as temporary:
         _write(temporary, arrays)
 
@@ -113,6 +114,7 @@ def load_deposits(path: Path) -> Deposits:
         particle=tensors["particle"],
         events=table,
         electrons=tensors.get("electrons"),
+        instance=tensors.get("instance"),
         missing=missing,
     )
 
