@@ -102,7 +102,7 @@ def test_proton_range_is_that_of_the_tables(transport: Any) -> None:
 def test_several_primaries_of_one_event_stay_one_event(transport: Any) -> None:
     one = compose("single_proton", 2, "join")
     both = Composition(
-        one.kind, one.vertex[:1], one.weight[:1], one.neutrino_pdg[:1], one.neutrino_energy[:1],
+        one.kind[:1], one.vertex[:1], one.weight[:1], one.neutrino_pdg[:1], one.neutrino_energy[:1],
         np.zeros(2, dtype=np.int64), one.pdg, np.array([80.0, 120.0]), one.direction,
     )  # fmt: skip
     tracks, steps, _ = transport.run(transport.open(), both, "join")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,23 @@ GUNS: dict[str, tuple[tuple[int, float, float], ...]] = {
 KINDS = (*NEUTRINO_KINDS, *GUNS)
 """All sample names."""
 
-_EM_CLASS = {"nue_cc": 1.0, "single_electron": 1.0, "photon_protons": 0.0, "single_gamma": 0.0}
+_EM_CLASS = {
+    "nue_cc": 1.0,
+    "nue_cc_0pi": 1.0,
+    "single_electron": 1.0,
+    "photon_protons": 0.0,
+    "photon_0pi": 0.0,
+    "single_gamma": 0.0,
+}
 _ELECTRON_MASS = 0.51099895  # MeV, PDG
 
 
 @dataclass(frozen=True)
 class Composition:
-    """Primaries of the events of one kind.
+    """Primaries of events, and what is true of each event.
 
     Attributes:
-        kind: sample name.
+        kind: name of each event's kind, a tuple of str (event,).
         vertex: int64 (event,), vertex uid.
         weight: float64 (event,).
         neutrino_pdg: float64 (event,), 0 where no neutrino made the event.
@@ -56,9 +64,10 @@ class Composition:
         pdg: int64 (primary,).
         kinetic: float64 (primary,), MeV.
         direction: float64 (primary, 3), unit vectors in the detector's frame.
+        truth: float64 (event,) by name, units and names as in ``truth.TRUTH_COLUMNS``; may be empty.
     """
 
-    kind: str
+    kind: tuple[str, ...]
     vertex: NDArray[np.int64]
     weight: NDArray[np.float64]
     neutrino_pdg: NDArray[np.float64]
@@ -67,6 +76,7 @@ class Composition:
     pdg: NDArray[np.int64]
     kinetic: NDArray[np.float64]
     direction: NDArray[np.float64]
+    truth: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -75,13 +85,13 @@ class Composition:
     @property
     def em_class(self) -> NDArray[np.float64]:
         """float64 (event,): 0 photon, 1 electron, NaN where neither defines the event."""
-        return np.full(len(self), _EM_CLASS.get(self.kind, np.nan))
+        return np.array([_EM_CLASS.get(kind, np.nan) for kind in self.kind], dtype=np.float64)
 
     def batch(self, start: int, stop: int) -> Composition:
         """Return the events ``start`` to ``stop``, their indices counted from 0."""
         rows = (self.event >= start) & (self.event < stop)
         return Composition(
-            self.kind,
+            self.kind[start:stop],
             self.vertex[start:stop],
             self.weight[start:stop],
             self.neutrino_pdg[start:stop],
@@ -90,6 +100,7 @@ class Composition:
             self.pdg[rows],
             self.kinetic[rows],
             self.direction[rows],
+            {name: column[start:stop] for name, column in self.truth.items()},
         )
 
 
@@ -121,7 +132,7 @@ def gun(kind: str, count: int, sample: str) -> Composition:
     azimuth = generator.uniform(0.0, 2.0 * np.pi, len(event))
     sine = np.sqrt(1.0 - cosine**2)
     return Composition(
-        kind=kind,
+        kind=(kind,) * count,
         vertex=identities(f"{sample}/{kind}", range(count)),
         weight=np.ones(count),
         neutrino_pdg=np.zeros(count),
@@ -150,7 +161,7 @@ def vertex_composition(kind: str, vertices: Vertices) -> Composition:
     size = np.linalg.norm(vertices.momentum, axis=1, keepdims=True)
     none = np.full(len(vertices), np.nan)
     return Composition(
-        kind=kind,
+        kind=(kind,) * len(vertices),
         vertex=vertices.uid,
         weight=vertices.weight,
         neutrino_pdg=np.zeros(len(vertices)) if composed else vertices.neutrino_pdg.astype(np.float64),

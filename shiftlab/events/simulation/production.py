@@ -34,9 +34,9 @@ def produce(composition: Composition, transport: Transport, sample: str) -> Iter
     simulation = transport.open()
     for start in range(0, len(composition), _BATCH):
         batch = composition.batch(start, min(start + _BATCH, len(composition)))
-        name = (sample, batch.kind, start // _BATCH)
+        name = (sample, batch.kind[0], start // _BATCH)
         tracks, steps, late = transport.run(simulation, batch, *name, "transport")
-        key = identities(f"{sample}/{batch.kind}/event", range(start, start + len(batch)))
+        key = identities(f"{sample}/{batch.kind[0]}/event", range(start, start + len(batch)))
         yield _finish(batch, key, tracks, steps, late, random_generator(*name, "placement"))
 
 
@@ -70,7 +70,7 @@ def _finish(
         key=torch.from_numpy(key),
         vertex=torch.from_numpy(batch.vertex.copy()),
         weight=torch.from_numpy(batch.weight.copy()),
-        sample=(batch.kind,) * len(batch),
+        sample=batch.kind,
         truth={name: torch.from_numpy(np.array(column)) for name, column in truth.items()},
         selected=torch.ones(len(batch), dtype=torch.bool),
     )
