@@ -12,7 +12,7 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.particles import ParticleTable, concatenate_particles
 
-__all__ = ["Deposits", "EventTable", "concatenate", "concatenate_tables"]
+__all__ = ["Deposits", "EventTable", "concatenate", "concatenate_tables", "dataset_names", "joint_dataset"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class EventTable:
         sample: name of each event's sample, say ``numu_cc`` (a tuple of str, one per event).
         truth: named float64 tensors; ``visible_energy`` in MeV is always there.
         selected: bool, False for an event that failed a cut; it keeps its place.
-        dataset: ``name/revision`` of the data set, the same for all events; empty where unknown.
+        dataset: ``name/revision`` of the data set; several are joined by `` + ``; empty where unknown.
     """
 
     key: Tensor
@@ -172,23 +172,33 @@ def concatenate_tables(tables: Sequence[EventTable], *, mix_revisions: bool = Fa
         sample=tuple(name for t in tables for name in t.sample),
         truth={n: torch.cat([t.truth.get(n, fill) for t, fill in zip(tables, nan, strict=True)]) for n in names},
         selected=torch.cat([t.selected for t in tables]),
-        dataset=_joint_dataset([t.dataset for t in tables], mix_revisions=mix_revisions),
+        dataset=joint_dataset([t.dataset for t in tables], mix_revisions=mix_revisions),
     )
 
 
-def _joint_dataset(names: Sequence[str], *, mix_revisions: bool) -> str:
-    """Return the data set that all tables share, or an empty name."""
-    known = sorted({name for name in names if name})
+def dataset_names(dataset: str) -> tuple[str, ...]:
+    """Return the single ``name/revision`` of an ``EventTable.dataset``, sorted; none where it is unknown."""
+    return tuple(sorted({name for name in dataset.split(" + ") if name}))
+
+
+def joint_dataset(datasets: Sequence[str], *, mix_revisions: bool = False) -> str:
+    """Return the data sets of events that are joined, each once, with `` + `` between; unknown ones add nothing.
+
+    Raises:
+        DataError: they are two revisions of one data set, and ``mix_revisions`` is False.
+    """
+    known = sorted({dataset for dataset in datasets if dataset})
+    names = sorted({name for dataset in known for name in dataset_names(dataset)})
     revisions: dict[str, str] = {}
-    for name in known:
+    for name in names:
         family, _, revision = name.partition("/")
         other = revisions.setdefault(family, revision)
-        if other != revision and not mix_revisions:
+        if other != revision and len(known) > 1 and not mix_revisions:
             raise DataError(
                 f"events of data set '{family}' in revisions '{other}' and '{revision}': one event may be in both. "
                 "Join them with mix_revisions=True if that is meant."
             )
-    return known[0] if len(known) == 1 else ""
+    return " + ".join(names)
 
 
 def concatenate(parts: Sequence[Deposits], *, mix_revisions: bool = False) -> Deposits:
