@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from shiftlab.errors import DataError
 from shiftlab.events.steps import Steps
 
-__all__ = ["Labels", "Tracks", "attach_fragments", "label_tracks", "species"]
+__all__ = ["Labels", "Tracks", "attach_fragments", "circle", "label_tracks", "species"]
 
 SHOWER, TRACK, MICHEL, DELTA, LOW_ENERGY = range(5)
 INHERIT = -1
@@ -44,6 +45,7 @@ _IONISATION = (b"Ionisation", b"eIoni", b"muIoni", b"hIoni", b"ionIoni")
 _CONVERSION = (b"Conversion", b"conv")
 _RADIATION = (b"Bremsstrahlung", b"eBrem", b"muBrems", b"hBrems", b"Annihilation", b"annihil", b"Decay")
 _PAIRS = (b"PairProduction", b"muPairProd", b"hPairProd", b"ePairProd")
+_NAMES = (*_IONISATION, *_CONVERSION, *_RADIATION, *_PAIRS)
 _SPECIES = {22: 0, 11: 1, 13: 2, 211: 3, 2212: 4}
 _NEUTRALS = (12, 14, 16, 111, 130, 221, 310, 311, 2112, 3122, 3212)
 
@@ -70,12 +72,21 @@ class Tracks:
 
     def rows(self, event: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each (event, number), or -1 where there is none; int64, like ``event``."""
+        if len(self.number) == 0:
+            return np.full(len(number), -1, dtype=np.int64)
         width = int(max(self.number.max(initial=0), number.max(initial=0))) + 1
         keys = self.event * width + self.number
-        order = np.argsort(keys, kind="stable")
         wanted = event * width + number
-        found = order[np.searchsorted(keys, wanted, sorter=order).clip(max=max(len(keys) - 1, 0))]
-        return np.asarray(np.where(keys[found] == wanted, found, -1), dtype=np.int64)
+        # Rows that follow each other mostly name the same track: each run is looked up once.
+        run = np.concatenate([[True], wanted[1:] != wanted[:-1]])[: len(wanted)]
+        heads = wanted[run]
+        if np.all(keys[1:] >= keys[:-1]):
+            found = np.searchsorted(keys, heads).clip(max=len(keys) - 1)
+        else:
+            order = np.argsort(keys, kind="stable")
+            found = order[np.searchsorted(keys, heads, sorter=order).clip(max=len(keys) - 1)]
+        found = np.where((keys[found] == heads) & (number[run] >= 0), found, -1)
+        return np.asarray(found[np.cumsum(run) - 1], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -87,12 +98,14 @@ class Labels:
         particle: int8 (track,).
         fragment: int64 (track,), row of the track that began the particle or fragment.
         soft: bool (track,), True for soft electromagnetic fragments that may belong to a shower nearby.
+        owner: int64 (track,), row of the track that ``particle`` is the id of.
     """
 
     semantic: NDArray[np.int8]
     particle: NDArray[np.int8]
     fragment: NDArray[np.int64]
     soft: NDArray[np.bool_]
+    owner: NDArray[np.int64]
 
 
 def species(pdg: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -104,26 +117,30 @@ def species(pdg: NDArray[np.int64]) -> NDArray[np.int8]:
 
 
 def label_tracks(tracks: Tracks) -> Labels:
-    """Return the labels of tracks by the rules above; all but the distance rule of ``attach_fragments``."""
+    """Return the labels of tracks by the rules above; all but the distance rule of ``attach_fragments``.
+
+    Raises:
+        DataError: a particle is its own ancestor (``circle`` says which).
+    """
+    creator = _named(tracks.creator)
     parent = tracks.rows(tracks.event, tracks.parent)
     orphan = (parent < 0) | (tracks.parent == 0)
     parent = np.where(orphan, np.arange(len(parent)), parent)
     shower_like = np.isin(np.abs(tracks.pdg), (11, 22))
     under_shower = shower_like & shower_like[parent] & ~orphan
-    nuclear = _nuclear_photons(tracks, parent, orphan, under_shower)
-    own = _own_semantic(tracks, parent, orphan, nuclear)
+    nuclear = _nuclear_photons(tracks, creator, parent, orphan, under_shower)
+    own = _own_semantic(tracks, creator, parent, orphan, nuclear)
     fragment = _resolve(np.where(own == INHERIT, parent, np.arange(len(parent))))
     semantic = own[fragment]
-    knocked = shower_like & np.isin(tracks.creator, _IONISATION + _PAIRS) & (own == INHERIT)
+    knocked = shower_like & _among(creator, _IONISATION + _PAIRS) & (own == INHERIT)
     soft_recoil = ~shower_like & (own == INHERIT) & (semantic == TRACK)
-    particle = species(tracks.pdg)[
-        _resolve(np.where(under_shower | knocked | soft_recoil, parent, np.arange(len(parent))))
-    ]
+    owner = _resolve(np.where(under_shower | knocked | soft_recoil, parent, np.arange(len(parent))))
     return Labels(
         semantic=semantic.astype(np.int8),
-        particle=particle,
+        particle=species(tracks.pdg)[owner],
         fragment=fragment,
         soft=(semantic == LOW_ENERGY) & shower_like[fragment] & ~nuclear[fragment],
+        owner=owner,
     )
 
 
@@ -135,8 +152,8 @@ def attach_fragments(steps: Steps, labels: Labels) -> NDArray[np.int8]:
     if len(soft) == 0 or len(core) == 0:
         return semantic
     # One tree for all events: each is moved far from the others along a fourth axis.
-    where = np.column_stack([steps.midpoint, steps.event * 10.0 * FRAGMENT_DISTANCE])
-    distance, _ = cKDTree(where[core]).query(where[soft], distance_upper_bound=FRAGMENT_DISTANCE)
+    tree = cKDTree(_places(steps.take(core)))
+    distance, _ = tree.query(_places(steps.take(soft)), distance_upper_bound=FRAGMENT_DISTANCE)
     near = np.zeros(len(labels.semantic), dtype=bool)
     near[labels.fragment[steps.track[soft[np.isfinite(distance)]]]] = True
     attached = soft[near[labels.fragment[steps.track[soft]]]]
@@ -145,20 +162,56 @@ def attach_fragments(steps: Steps, labels: Labels) -> NDArray[np.int8]:
     return semantic
 
 
+def circle(tracks: Tracks) -> int:
+    """Return the row of a track that is its own ancestor, or -1 where there is none, as it must be."""
+    parent = tracks.rows(tracks.event, tracks.parent)
+    top = (parent < 0) | (tracks.parent == 0)
+    pointer = np.where(top, np.arange(len(parent)), parent)
+    for _ in range(len(parent).bit_length()):
+        pointer = pointer[pointer]
+    wrong = np.flatnonzero(~top[pointer])
+    return int(wrong[0]) if len(wrong) else -1
+
+
+def _places(steps: Steps) -> NDArray[np.float64]:
+    """Return float64 (step, 4), cm: midpoints, with the event on the fourth axis."""
+    return np.column_stack([steps.midpoint, steps.event * 10.0 * FRAGMENT_DISTANCE])
+
+
+def _named(creator: NDArray[np.bytes_]) -> NDArray[np.int8]:
+    """Return int8 (track,): the place of each creator in _NAMES, or -1."""
+    result = np.full(len(creator), -1, dtype=np.int8)
+    for place, name in enumerate(_NAMES):
+        result[creator == name] = place
+    return result
+
+
+def _among(creator: NDArray[np.int8], names: tuple[bytes, ...]) -> NDArray[np.bool_]:
+    """Return bool (track,): whether each creator (place in _NAMES) is one of ``names``."""
+    chosen = np.zeros(len(_NAMES) + 1, dtype=bool)  # the last row is for -1
+    chosen[[_NAMES.index(name) for name in names]] = True
+    return np.asarray(chosen[creator], dtype=bool)
+
+
 def _resolve(pointer: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Follow pointers until each row points at one that points at itself."""
-    while True:
+    """Follow pointers until each row points at one that points at itself; each round doubles the way."""
+    for _ in range(len(pointer).bit_length() + 1):
         further = pointer[pointer]
         if np.array_equal(further, pointer):
             return pointer
         pointer = further
+    raise DataError("a particle is its own ancestor.")
 
 
 def _nuclear_photons(
-    tracks: Tracks, parent: NDArray[np.int64], orphan: NDArray[np.bool_], under_shower: NDArray[np.bool_]
+    tracks: Tracks,
+    creator: NDArray[np.int8],
+    parent: NDArray[np.int64],
+    orphan: NDArray[np.bool_],
+    under_shower: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Return bool (track,): electromagnetic tracks that descend from a nucleus' photon or electron."""
-    radiated = np.isin(tracks.creator, _RADIATION + _IONISATION + _PAIRS)
+    radiated = _among(creator, _RADIATION + _IONISATION + _PAIRS)
     from_photon = (tracks.pdg == 22) & (tracks.pdg[parent] == 22)
     head = ~under_shower | from_photon
     bound_decay = (np.abs(tracks.pdg) == 11) & (np.abs(tracks.pdg[parent]) == 13) & (tracks.kinetic >= MICHEL_KINETIC)
@@ -168,24 +221,28 @@ def _nuclear_photons(
 
 
 def _own_semantic(
-    tracks: Tracks, parent: NDArray[np.int64], orphan: NDArray[np.bool_], nuclear: NDArray[np.bool_]
+    tracks: Tracks,
+    creator: NDArray[np.int8],
+    parent: NDArray[np.int64],
+    orphan: NDArray[np.bool_],
+    nuclear: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     """Return int64 (track,): the class that a track begins, or INHERIT."""
     code, above = np.abs(tracks.pdg), np.abs(tracks.pdg)[parent]
-    kinetic, creator = tracks.kinetic, tracks.creator
+    kinetic = tracks.kinetic
     electron, photon = code == 11, code == 22
-    knocked = np.isin(creator, _IONISATION)
+    knocked = _among(creator, _IONISATION)
     heavy = ~np.isin(above, (11, 22))
     result = np.full(len(code), LOW_ENERGY, dtype=np.int64)
     hadron = ~electron & ~photon & ~np.isin(code, _NEUTRALS)
     result[hadron & ~orphan] = np.where(heavy, INHERIT, LOW_ENERGY)[hadron & ~orphan]
     result[hadron & (code < 10**9) & (orphan | (kinetic >= TRACK_KINETIC))] = TRACK
     result[code == 13] = TRACK
-    fragment = electron & (above == 22) & ~nuclear & (_fragment_kinetic(tracks, parent) >= FRAGMENT_KINETIC)
-    pair = electron & np.isin(creator, _PAIRS)
+    fragment = electron & (above == 22) & ~nuclear & (_fragment_kinetic(tracks, creator, parent) >= FRAGMENT_KINETIC)
+    pair = electron & _among(creator, _PAIRS)
     result[fragment | (pair & (kinetic >= FRAGMENT_KINETIC))] = SHOWER
     result[pair & (kinetic < FRAGMENT_KINETIC)] = INHERIT
-    result[electron & (creator == b"Decay")] = SHOWER
+    result[electron & _among(creator, (b"Decay",))] = SHOWER
     result[electron & (above == 11) & ~orphan] = INHERIT
     result[electron & knocked & heavy] = np.where(kinetic >= DELTA_KINETIC, DELTA, INHERIT)[electron & knocked & heavy]
     michel = electron & (above == 13) & ~knocked & ~pair & ~orphan
@@ -194,8 +251,8 @@ def _own_semantic(
     return result
 
 
-def _fragment_kinetic(tracks: Tracks, parent: NDArray[np.int64]) -> NDArray[np.float64]:
+def _fragment_kinetic(tracks: Tracks, creator: NDArray[np.int8], parent: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return float64 (track,), MeV: kinetic energy, summed over both legs of a pair."""
-    pair = np.isin(tracks.creator, _CONVERSION)
+    pair = _among(creator, _CONVERSION)
     total = np.bincount(parent[pair], weights=tracks.kinetic[pair], minlength=len(parent))
     return np.where(pair, total[parent], tracks.kinetic)

@@ -81,7 +81,8 @@ def test_stopping_antimuons_leave_one_michel_positron_each(transport: Any) -> No
 def test_muons_lose_the_minimum_ionising_energy(transport: Any) -> None:
     """Mean dE/dx of 300-1500 MeV muons: 2.1 MeV/cm at the minimum (PDG), without knock-on electrons 1.9."""
     muons = compose("calibration_muon", 40, "dedx")
-    tracks, steps, _ = transport.run(transport.open(), muons, "dedx")
+    carried = transport.run(transport.open(), muons, "dedx")
+    tracks, steps = carried.tracks, carried.steps
     own = steps.take((tracks.parent[steps.track] == 0) & (steps.length > 0))
     restricted = own.energy.sum() / own.length.sum()
     assert 1.75 < restricted < 2.0
@@ -93,7 +94,8 @@ def test_proton_range_is_that_of_the_tables(transport: Any) -> None:
     """CSDA range at 100 MeV in argon: 10.9 g/cm2 (PSTAR), 7.8 cm at 1.396 g/cm3."""
     count = 20
     protons = replace(compose("single_proton", count, "range"), kinetic=np.full(count, 100.0))
-    tracks, steps, _ = transport.run(transport.open(), protons, "range")
+    carried = transport.run(transport.open(), protons, "range")
+    tracks, steps = carried.tracks, carried.steps
     own = steps.take(tracks.parent[steps.track] == 0)
     path = np.bincount(own.event, own.length, count)
     assert np.median(path) == pytest.approx(10.9 / 1.396, rel=0.03)
@@ -105,7 +107,8 @@ def test_several_primaries_of_one_event_stay_one_event(transport: Any) -> None:
         one.kind[:1], one.vertex[:1], one.weight[:1], one.neutrino_pdg[:1], one.neutrino_energy[:1],
         np.zeros(2, dtype=np.int64), one.pdg, np.array([80.0, 120.0]), one.direction,
     )  # fmt: skip
-    tracks, steps, _ = transport.run(transport.open(), both, "join")
+    carried = transport.run(transport.open(), both, "join")
+    tracks, steps = carried.tracks, carried.steps
     assert set(steps.event) == {0}
     assert len(set(tracks.number)) == len(tracks.number)
     assert (tracks.parent == 0).sum() == 2
@@ -133,4 +136,4 @@ def test_first_visible_is_the_earliest_step_above_threshold() -> None:
     )
     assert first_visible(steps, 3).tolist() == [[3.0, 0, 0], [0, 0, 0], [0, 0, 0]]
     moved = move(steps, np.array([[0.0, 0, 0], [0, 0, 0], [SIDE - 4.0, 0, 0]]))
-    assert inside(moved).tolist() == [True, True, True, False]
+    assert inside(moved.midpoint).tolist() == [True, True, True, False]

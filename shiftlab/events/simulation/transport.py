@@ -1,25 +1,52 @@
-"""Geant4 transport of primaries through a cube of liquid argon, run through the package calzone."""
+"""Geant4 transport of primaries through a cube of one material, run through the package calzone."""
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.errors import ConfigError
+from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.events.keys import identity
 from shiftlab.events.simulation.composition import Composition
+from shiftlab.events.simulation.tables import use_tables
 from shiftlab.events.steps import Steps
 from shiftlab.events.tracks import Tracks
 
-__all__ = ["Transport"]
+__all__ = ["CUTS", "ELECTROMAGNETIC", "HADRONIC", "Carried", "Transport"]
+
+HADRONIC: Final = ("FTFP_BERT", "QGSP_BERT", "QGSP_BIC")
+"""Geant4 physics lists; those with high-precision neutrons need tables of 2 GB and are not offered."""
+
+ELECTROMAGNETIC: Final = ("standard", "option1", "option2")
+"""calzone's names of Geant4's electromagnetic models (G4EmStandardPhysics and its options)."""
+
+CUTS: Final = (0.001, 100.0)
+"""Shortest and longest production cut, cm."""
 
 _SECOND = 1.0e6  # us
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What Geant4 gives for some events; the origin is each event's vertex.
+
+    Attributes:
+        tracks: Tracks, event by event.
+        steps: Steps that begin in time; lines first, then points; track is a row of ``tracks``.
+        late: float64 (event,), MeV, energy of the steps dropped for being late.
+        kinetic: float64 (step,), MeV, kinetic energy at the start of each line; NaN for points.
+        primary: int64 (primary,), row in ``tracks`` of each primary.
+    """
+
+    tracks: Tracks
+    steps: Steps
+    late: NDArray[np.float64]
+    kinetic: NDArray[np.float64]
+    primary: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,11 +55,12 @@ class Transport:
 
     Attributes:
         tables: Folder of Geant4 11.4 data tables.
-        hadronic: Geant4 physics list.
-        electromagnetic: calzone's name of the electromagnetic model.
+        hadronic: Geant4 physics list, one of HADRONIC.
+        electromagnetic: calzone's name of the electromagnetic model, one of ELECTROMAGNETIC.
         cut: Production cut, cm.
         latest: Steps that begin later than this (us) are dropped: neutron capture, mostly.
-        side: Side of the argon cube, cm; primaries start at its centre.
+        side: Side of the cube, cm; primaries start at its centre.
+        material: Geant4's name of what fills the cube.
     """
 
     tables: Path
@@ -41,6 +69,23 @@ class Transport:
     cut: float = 0.07
     latest: float = 20.0
     side: float = 1000.0
+    material: str = "G4_lAr"
+
+    def __post_init__(self) -> None:
+        """Refuse a model that is not offered and numbers that mean nothing.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        if self.hadronic not in HADRONIC:
+            raise UnknownNameError("transport.hadronic", self.hadronic, HADRONIC)
+        if self.electromagnetic not in ELECTROMAGNETIC:
+            raise UnknownNameError("transport.electromagnetic", self.electromagnetic, ELECTROMAGNETIC)
+        if not CUTS[0] <= self.cut <= CUTS[1]:
+            raise ConfigError(f"transport.cut: {self.cut!r} is given; {CUTS[0]} to {CUTS[1]} cm is wanted.")
+        for name in ("latest", "side"):
+            if not getattr(self, name) > 0.0:
+                raise ConfigError(f"transport.{name}: {getattr(self, name)!r} is given; more than 0 is wanted.")
 
     def open(self) -> Any:
         """Return a calzone simulation.
@@ -50,18 +95,10 @@ class Transport:
         Raises:
             ConfigError: calzone is not installed, or the folder is not there, or another one is in use.
         """
-        folder = self.tables.resolve()
-        if not (folder / "G4EMLOW8.8").is_dir():
-            raise ConfigError(f"Geant4 tables: no folder 'G4EMLOW8.8' in {self.tables}.")
-        if "calzone" not in sys.modules:
-            os.environ["GEANT4_DATA_DIR"] = str(folder)
-        elif Path(os.environ.get("GEANT4_DATA_DIR", "")).resolve() != folder:
-            raise ConfigError(f"calzone already uses the tables in {os.environ.get('GEANT4_DATA_DIR')}, not {folder}.")
-        try:
-            import calzone
-        except ImportError as error:
-            raise ConfigError("simulation needs calzone: pip install 'shiftlab[sim]'.") from error
-        cube = {"Argon": {"box": self.side, "material": "G4_lAr", "role": "record_deposits"}}
+        use_tables(self.tables)
+        import calzone
+
+        cube = {"Cube": {"box": self.side, "material": self.material, "role": "record_deposits"}}
         simulation = calzone.Simulation(calzone.Geometry(cube))
         simulation.physics = calzone.Physics(
             default_cut=self.cut, em_model=self.electromagnetic, had_model=self.hadronic
@@ -71,13 +108,16 @@ class Transport:
         return simulation
 
     def run(
-        self, simulation: Any, primaries: Composition, *seed: str | int
-    ) -> tuple[Tracks, Steps, NDArray[np.float64]]:
+        self, simulation: Any, primaries: Composition, *seed: str | int, starts: NDArray[np.uint64] | None = None
+    ) -> Carried:
         """Carry the primaries of a few hundred events.
 
-        Returns:
-            Tracks, steps (origin at the vertex; event indices as in ``primaries``), and float64 (event,),
-            the energy in MeV of the steps dropped for being late.
+        Args:
+            simulation: What ``open`` gave.
+            primaries: The events.
+            seed: Names that fix the random stream.
+            starts: uint64 (primary, 2), where in the stream each primary begins: its steps then depend on
+                nothing else. Without it a primary takes the numbers that the one before it left.
         """
         import calzone
 
@@ -89,13 +129,18 @@ class Transport:
             position=[0.0, 0.0, 0.0],
             direction=primaries.direction,
         )
-        result = simulation.run(particles)
-        (deposits,) = result.deposits.values()
-        tracks = _tracks(result.tracks, deposits.line, primaries)
-        steps = _steps(deposits.line, deposits.point, tracks, primaries)
+        result = simulation.run(particles) if starts is None else simulation.run(particles, random_indices=starts)
+        line, point = _records(result.deposits)
+        finder = _Finder(result.tracks, len(primaries.pdg))
+        rows = np.concatenate([finder.rows(line["event"], line["tid"]), finder.rows(point["event"], point["tid"])])
+        tracks = _tracks(result.tracks, line, rows[: len(line)], primaries)
+        steps = _steps(line, point, rows, tracks)
+        kinetic = np.concatenate([line["energy"], np.full(len(point), np.nan)])
         late = steps.time > self.latest
         dropped = np.bincount(steps.event[late], steps.energy[late], len(primaries)).astype(np.float64)
-        return tracks, steps.take(~late), dropped
+        if late.any():
+            steps, kinetic = steps.take(~late), kinetic[~late]
+        return Carried(tracks, steps, dropped, kinetic, finder.primaries())
 
     def describe(self) -> dict[str, str | float]:
         """Return what a sample's attributes must say of its transport."""
@@ -105,11 +150,41 @@ class Transport:
             "simulator": f"Geant4 {calzone.GEANT4_VERSION} through calzone {calzone.VERSION}",
             "hadronic_list": self.hadronic,
             "electromagnetic_model": self.electromagnetic,
-            "material": "G4_lAr",
+            "material": self.material,
             "production_cut_cm": self.cut,
             "latest_step_us": self.latest,
             "cube_side_cm": self.side,
         }
+
+
+def _records(deposits: Any) -> tuple[Any, Any]:
+    """Return calzone's line and point deposits; where nothing was deposited it gives no volume at all."""
+    for records in deposits.values():
+        return records.line, records.point
+    line = [("event", "u8"), ("tid", "i4"), ("energy", "f8"), ("value", "f8"), ("start", "f8", 3), ("end", "f8", 3)]
+    point = [("event", "u8"), ("tid", "i4"), ("value", "f8"), ("position", "f8", 3), ("time", "f8")]
+    return np.zeros(0, dtype=[*line, ("time", "f8", 2)]), np.zeros(0, dtype=point)
+
+
+class _Finder:
+    """Finds the row of a track by its primary and number: numbers run from 1 in each primary."""
+
+    def __init__(self, table: Any, primaries: int) -> None:
+        event = table["event"].astype(np.int64)
+        number = table["tid"].astype(np.int64)
+        largest = np.zeros(primaries, dtype=np.int64)
+        np.maximum.at(largest, event, number)
+        self._first = np.cumsum(largest + 1) - largest - 1
+        self._row = np.full(int(np.sum(largest + 1)), -1, dtype=np.int64)
+        self._row[self._first[event] + number] = np.arange(len(table))
+
+    def rows(self, event: Any, number: Any) -> NDArray[np.int64]:
+        """Return int64: the row of each (primary, track number)."""
+        return self._row[self._first[event.astype(np.int64)] + number]
+
+    def primaries(self) -> NDArray[np.int64]:
+        """Return int64 (primary,): the row of each primary, whose number is 1."""
+        return self._row[self._first + 1]
 
 
 # One primary is one calzone event. Several primaries make one of our events, so their track numbers are
@@ -121,28 +196,24 @@ def _number(event: Any, number: Any, primaries: Composition) -> Any:
     return np.where(number > 0, number.astype(np.int64) * count + event.astype(np.int64), 0)
 
 
-def _tracks(table: Any, line: Any, primaries: Composition) -> Tracks:
+def _tracks(table: Any, line: Any, rows: NDArray[np.int64], primaries: Composition) -> Tracks:
     """Return tracks; the kinetic energy at birth is the largest before any step that deposits."""
-    tracks = Tracks(
+    kinetic = np.zeros(len(table))
+    np.maximum.at(kinetic, rows, line["energy"])
+    return Tracks(
         event=primaries.event[table["event"].astype(np.int64)],
         number=_number(table["event"], table["tid"], primaries),
         parent=_number(table["event"], table["parent"], primaries),
         pdg=table["pid"].astype(np.int64),
         creator=table["creator"],
-        kinetic=np.zeros(len(table)),
+        kinetic=kinetic,
     )
-    rows = tracks.rows(primaries.event[line["event"].astype(np.int64)], _number(line["event"], line["tid"], primaries))
-    np.maximum.at(tracks.kinetic, rows, line["energy"])
-    return tracks
 
 
-def _steps(line: Any, point: Any, tracks: Tracks, primaries: Composition) -> Steps:
-    primary = np.concatenate([line["event"], point["event"]]).astype(np.int64)
-    number = _number(primary, np.concatenate([line["tid"], point["tid"]]), primaries)
-    event = primaries.event[primary]
+def _steps(line: Any, point: Any, rows: NDArray[np.int64], tracks: Tracks) -> Steps:
     return Steps(
-        event=event,
-        track=tracks.rows(event, number),
+        event=tracks.event[rows],
+        track=rows,
         start=np.concatenate([line["start"], point["position"]]),
         end=np.concatenate([line["end"], point["position"]]),
         energy=np.concatenate([line["value"], point["value"]]),
