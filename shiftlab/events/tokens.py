@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import EventTable, concatenate_tables
 
-__all__ = ["Tokens", "concatenate_tokens"]
+__all__ = ["Tokens", "concatenate_tokens", "in_units"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Tokens:
         global_units: unit of each global.
         global_valid: bool (event, global), False where the file had a sentinel.
         events: the table of events.
+        truth: named float64 (token,) tensors, what is true of each token; NaN where the file does not say.
     """
 
     offsets: Tensor
@@ -46,6 +49,7 @@ class Tokens:
     global_units: tuple[str, ...]
     global_valid: Tensor
     events: EventTable
+    truth: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of events (not of tokens)."""
@@ -79,19 +83,16 @@ class Tokens:
         torch.cumsum(counts, 0, out=offsets[1:])
         within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
         rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
-        return Tokens(
+        return replace(
+            self,
             offsets=offsets,
             features=self.features[rows],
-            columns=self.columns,
-            units=self.units,
             valid=self.valid[rows],
             particle=self.particle[rows],
-            kinds=self.kinds,
             globals=self.globals[index],
-            global_columns=self.global_columns,
-            global_units=self.global_units,
             global_valid=self.global_valid[index],
             events=self.events.take(index),
+            truth={name: value[rows] for name, value in self.truth.items()},
         )
 
     def check(self, path: str | Path) -> None:
@@ -100,8 +101,8 @@ class Tokens:
         Raises:
             DataError: naming file, event, token and column.
         """
-        bad = torch.nonzero(~torch.isfinite(self.features))
-        if len(bad):
+        # A finite sum has finite terms; only a sum that is not finite is worth the search for the term.
+        if not bool(torch.isfinite(self.features.sum())) and len(bad := torch.nonzero(~torch.isfinite(self.features))):
             row, column = bad[0].tolist()
             raise DataError(f"{path}: {self._token(row)}: {self.columns[column]} is NaN or infinite.")
         bad = torch.nonzero((self.particle < 0) | (self.particle >= len(self.kinds)))
@@ -119,8 +120,52 @@ class Tokens:
         return f"event {event}, token {row - int(self.offsets[event])}"
 
 
+def in_units(tokens: Tokens, unit: Literal["MeV", "GeV"]) -> Tokens:
+    """Return the tokens with their energies in ``unit``: columns and globals in log(MeV) or log(GeV), MeV or GeV.
+
+    A logarithm moves by ln(1000), worked out in float64 and rounded once; entries that are not valid stay 0.
+    Other units stay, among them ``log(MeV/cm)``, and so does the truth. A floor inside a logarithm moves with
+    it: log(E + 1e-6 MeV) becomes log(E + 1e-9 GeV).
+
+    Raises:
+        DataError: ``unit`` is neither.
+    """
+    if unit not in ("MeV", "GeV"):
+        raise DataError(f"energies in '{unit}'; allowed: MeV, GeV.")
+    features = _rescaled(tokens.features, tokens.units, tokens.valid, unit)
+    numbers = _rescaled(tokens.globals, tokens.global_units, tokens.global_valid, unit)
+    return replace(
+        tokens,
+        features=features,
+        units=tuple(_renamed(one, unit) for one in tokens.units),
+        globals=numbers,
+        global_units=tuple(_renamed(one, unit) for one in tokens.global_units),
+    )
+
+
+def _renamed(old: str, unit: str) -> str:
+    return {"log(MeV)": f"log({unit})", "log(GeV)": f"log({unit})", "MeV": unit, "GeV": unit}.get(old, old)
+
+
+def _rescaled(values: Tensor, units: Sequence[str], valid: Tensor, unit: str) -> Tensor:
+    """Return float32 (row, column) with the columns whose unit changes in the new one."""
+    changed = [i for i, old in enumerate(units) if _renamed(old, unit) != old]
+    if not changed:
+        return values
+    result = values.clone()
+    power = 3 if unit == "MeV" else -3
+    for i in changed:
+        column = values[:, i].double()
+        if units[i].startswith("log("):
+            column = column + math.copysign(math.log(1000.0), power)
+        else:
+            column = column * 1000.0 if power > 0 else column / 1000.0
+        result[:, i] = torch.where(valid[:, i], column.to(values.dtype), values[:, i])
+    return result
+
+
 def concatenate_tokens(parts: Sequence[Tokens]) -> Tokens:
-    """Return the events of all parts, one after another.
+    """Return the events of all parts, one after another; truth that a part lacks is NaN there.
 
     Raises:
         DataError: the parts differ in columns, units or kinds, or there is none.
@@ -128,6 +173,8 @@ def concatenate_tokens(parts: Sequence[Tokens]) -> Tokens:
     if not parts:
         raise DataError("no events: every one was left out.")
     first = parts[0]
+    if len(parts) == 1:
+        return first
     fixed: Mapping[str, tuple[str, ...]] = {
         name: getattr(first, name) for name in ("columns", "units", "kinds", "global_columns", "global_units")
     }
@@ -137,17 +184,16 @@ def concatenate_tokens(parts: Sequence[Tokens]) -> Tokens:
                 raise DataError(f"tokens with different {name} cannot be joined: {value} and {getattr(part, name)}.")
     offsets = torch.zeros(sum(len(part) for part in parts) + 1, dtype=torch.int64)
     torch.cumsum(torch.cat([part.counts for part in parts]), 0, out=offsets[1:])
-    return Tokens(
+    names = sorted({name for part in parts for name in part.truth})
+    blank = [torch.full((len(part.features),), float("nan"), dtype=torch.float64) for part in parts]
+    return replace(
+        first,
         offsets=offsets,
         features=torch.cat([part.features for part in parts]),
-        columns=first.columns,
-        units=first.units,
         valid=torch.cat([part.valid for part in parts]),
         particle=torch.cat([part.particle for part in parts]),
-        kinds=first.kinds,
         globals=torch.cat([part.globals for part in parts]),
-        global_columns=first.global_columns,
-        global_units=first.global_units,
         global_valid=torch.cat([part.global_valid for part in parts]),
         events=concatenate_tables([part.events for part in parts]),
+        truth={n: torch.cat([p.truth.get(n, b) for p, b in zip(parts, blank, strict=True)]) for n in names},
     )
