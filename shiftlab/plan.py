@@ -27,12 +27,20 @@ class DataPlan:
         muons: Sample file of the calibration muons; None takes the sample ``calibration_muon`` of
             the evaluation file.
         train: Sample file for training; needed only when something is trained.
+        manifest: Split manifest of these files; None uses all events of each.
+        part: Part of the manifest that the arms are judged on; needed with a manifest.
+        train_part: Part of the manifest that is trained on; no arm is judged on it.
+        mix_revisions: Whether arms may be judged on another revision of the data set that they were trained on.
         limit: How many events of each sample are used, from the start; None uses all.
     """
 
     evaluation: Path
     muons: Path | None = None
     train: Path | None = None
+    manifest: Path | None = None
+    part: str | None = None
+    train_part: str = "train"
+    mix_revisions: bool = False
     limit: int | None = field(default=None, metadata=_within(1))
 
 
@@ -144,8 +152,9 @@ class StudyConfig:
         The content of data, checkpoints and source enters a run's identity by digest.
         """
         plain = self.plain()
-        del plain["workers"], plain["data"]["evaluation"], plain["data"]["muons"], plain["data"]["train"]
-        del plain["arms"]["checkpoints"], plain["plugins"]
+        for key in ("evaluation", "muons", "train", "manifest"):
+            del plain["data"][key]
+        del plain["workers"], plain["arms"]["checkpoints"], plain["plugins"]
         return plain
 
 

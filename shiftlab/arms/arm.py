@@ -17,7 +17,7 @@ from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Workshop
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
-from shiftlab.events.deposits import EventTable
+from shiftlab.events.deposits import EventTable, dataset_names
 from shiftlab.events.image import Image
 from shiftlab.tasks.task import Task
 from shiftlab.tasks.voxel_truth import VoxelTruth
@@ -35,8 +35,9 @@ class Arm(ABC):
         letter: Its letter in the plan of comparisons.
         seed: Number of the training; a seed covers pre-training and heads.
         contract: What its images must be.
-        record: Plain values about the training: recipe, data digest, number of events, curves.
-        training_vertices: int64 (vertex,), ascending uids of the vertices that it was trained on.
+        record: Plain values about the training: recipe, data digest, data set, number of events, curves.
+        training_vertices: int64 (vertex,), ascending uids of all vertices that its training was given,
+            those that only steered it (early stopping, say) among them.
     """
 
     name: ClassVar[str]
@@ -113,6 +114,29 @@ class Arm(ABC):
                     f"arm '{self.name}' seed {self.seed} has no head for task '{task.name}'; it has "
                     f"{', '.join(self.tasks)}. Train it, or leave the task out."
                 )
+
+    @property
+    def dataset(self) -> str:
+        """``EventTable.dataset`` of the training events; empty where the checkpoint does not say."""
+        return str(self.record.get("dataset", ""))
+
+    def refuse_other_revisions(self, events: EventTable) -> None:
+        """Refuse to be judged on another revision of a data set that it was trained on.
+
+        Raises:
+            DataError: they are of another revision; the message says why that matters.
+        """
+        for seen in dataset_names(self.dataset):
+            family, _, revision = seen.partition("/")
+            for given in dataset_names(events.dataset):
+                if given != seen and given.partition("/")[0] == family:
+                    raise DataError(
+                        f"arm '{self.name}' seed {self.seed} was trained on data set '{family}' in revision "
+                        f"'{revision}', and these events are of revision '{given.partition('/')[2]}'. An event may be "
+                        "a training event in one revision and a test event in the other, under another uid, so that "
+                        "the arm may be judged on what it has seen. Say mix_revisions=True (data.mix_revisions=true) "
+                        "if you know that it is not."
+                    )
 
     def refuse_training_vertices(self, events: EventTable) -> None:
         """Refuse to be judged on vertices that it was trained on.

@@ -118,7 +118,10 @@ def _train_one(
     about: dict[str, Any],
 ) -> None:
     arm = kind.train(data, tasks, seed, recipe, workshop)
-    arm.record.update(about, identity=workshop.identity)
+    events = data.image.events
+    # Whatever an arm did with its events, say held some back to stop early: it has seen them all.
+    arm.training_vertices = np.union1d(arm.training_vertices, events.vertex.cpu().numpy())
+    arm.record.update(about, identity=workshop.identity, dataset=events.dataset)
     arm.save(folder)
     for state in workshop.folder.glob(f"{kind.name}-seed{seed}-*"):
         state.unlink()

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from shiftlab import arms, events, tasks
 from shiftlab.detector import Detector, effects
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
+from shiftlab.events.splits import Manifest
 from shiftlab.plan import StudyConfig
 from shiftlab.registry import Registry
 from shiftlab.tasks import CANDIDATES
@@ -67,15 +68,41 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
 def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:
     """Add one message for each file that the study needs and that is not there."""
     data = study.data
-    for key, path in (("evaluation", data.evaluation), ("muons", data.muons), ("train", data.train)):
+    for key in ("evaluation", "muons", "train", "manifest"):
+        path = getattr(data, key)
         if path is not None and not path.is_file():
             mistakes.append(f"data.{key}: no file '{path}'.")
+    _check_parts(study, purpose, mistakes)
     if (purpose == "train" or study.retrain) and data.train is None:
         mistakes.append("data.train: missing; training needs a sample, which `make samples` makes.")
     if purpose == "run" and not study.retrain and not study.arms.checkpoints.is_dir():
         mistakes.append(
             f"arms.checkpoints: no folder '{study.arms.checkpoints}'; `shiftlab train study={study.name}` makes it."
         )
+
+
+def _check_parts(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:
+    """Add one message for each part of the manifest that is missing, does not exist or is trained on."""
+    data = study.data
+    if data.manifest is None or not data.manifest.is_file():
+        if data.manifest is None and data.part is not None:
+            mistakes.append(f"data.part: '{data.part}' is given; it needs data.manifest, which `shiftlab split` makes.")
+        return
+    try:
+        parts = Manifest.load(data.manifest).parts
+    except ConfigError as error:
+        mistakes.append(f"data.manifest: {error}")
+        return
+    wanted = {"part": data.part} if purpose == "run" else {}
+    if purpose == "train" or study.retrain:
+        wanted["train_part"] = data.train_part
+    for key, part in wanted.items():
+        if part is None:
+            mistakes.append(f"data.{key}: missing; the manifest has {', '.join(parts)}.")
+        elif part not in parts:
+            mistakes.append(f"data.{key}: {UnknownNameError('part', part, parts)}")
+    if purpose == "run" and data.part == data.train_part:
+        mistakes.append(f"data.part: '{data.part}' is the part that is trained on (data.train_part).")
 
 
 def _check_list(key: str, what: str, given: Sequence[str], allowed: Sequence[str], mistakes: list[str]) -> None:

@@ -46,6 +46,7 @@ def respond(
     device: str = "cpu",
     progress: bool | None = None,
     reuse: bool = True,
+    mix_revisions: bool = False,
 ) -> Responses:
     """Return the outputs of every arm and seed for every event in every universe.
 
@@ -69,11 +70,14 @@ def respond(
         progress: True or False to show or hide budget and progress bar on stderr; None shows them
             on a terminal.
         reuse: False prepares the deposits anew in every universe, as a control.
+        mix_revisions: whether arms may be judged on another revision of the data set that they were
+            trained on; the choice is recorded.
 
     Raises:
         ConfigError: universes, arms, workers or chunk that cannot be run, or an arm that was trained
             on another lattice or threshold than the detector has.
-        DataError: no events, events that an arm was trained on, or an output that is not finite.
+        DataError: no events, events that an arm was trained on or of another revision of its data set,
+            or an output that is not finite.
         RunError: a unit failed (the message names it) or the disk is full.
     """
     _check(events, workers, chunk)
@@ -82,6 +86,8 @@ def respond(
     for arm in stored:
         arm.contract.require(input_contract(detector), f"arm '{arm.name}' seed {arm.seed}")
         arm.refuse_training_vertices(events.events)
+        if not mix_revisions:
+            arm.refuse_other_revisions(events.events)
     with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shiftlab-")))
@@ -104,7 +110,7 @@ def respond(
         for arm in stored:
             arm.save(scratch / "arms")
         save_deposits(job.events, events)
-        record = _record(job)
+        record = _record(job) | {"dataset": events.events.dataset, "mix_revisions": mix_revisions}
         plan = digest_json(record)
         finished = folder / "responses.h5"
         if finished.exists():

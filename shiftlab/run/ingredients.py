@@ -12,10 +12,19 @@ import torch
 from shiftlab.detector import NOMINAL, Detector, Universe, multisim, unisim
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import Deposits, read
+from shiftlab.events.splits import Manifest
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import digest_file, digest_source, versions
 
-__all__ = ["choose_device", "choose_workers", "identity", "make_universes", "read_events", "sample_summary"]
+__all__ = [
+    "choose_device",
+    "choose_workers",
+    "identity",
+    "make_universes",
+    "read_events",
+    "read_training",
+    "sample_summary",
+]
 
 _MUONS: Final = "calibration_muon"
 """The sample that the muon calibration uses; it is never evaluated."""
@@ -24,10 +33,16 @@ _MUONS: Final = "calibration_muon"
 def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
     """Return the evaluation events, at most ``data.limit`` of each sample, and the calibration muons.
 
+    With a manifest, both are those of the part ``data.part``; muons of a file of their own are taken whole.
+
     Raises:
-        DataError: a file is broken, or no events are left.
+        ConfigError: the manifest is broken, or the part is missing or the one that is trained on.
+        DataError: a file is broken, an event is not in the manifest, or no events are left.
     """
     everything = read(config.data.evaluation)
+    if config.data.manifest is not None:
+        manifest = Manifest.load(config.data.manifest)
+        everything = manifest.select(everything, _evaluated_part(config, manifest))
     rows: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(everything.events.sample):
         rows[sample].append(i)
@@ -36,6 +51,32 @@ def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
     if not kept:
         raise DataError(f"{config.data.evaluation}: no event is left to evaluate.")
     return everything.take(kept), muons
+
+
+def _evaluated_part(config: StudyConfig, manifest: Manifest) -> str:
+    part = config.data.part
+    if part is None:
+        raise ConfigError(f"data.part: missing; the manifest has {', '.join(manifest.parts)}.")
+    if part == config.data.train_part:
+        raise ConfigError(
+            f"data.part={part}: the arms are trained on this part (data.train_part) and cannot be judged on it."
+        )
+    return part
+
+
+def read_training(config: StudyConfig) -> Deposits:
+    """Return the training events: the whole file, or the manifest's part ``data.train_part`` of it.
+
+    Raises:
+        ConfigError: no file is given, or the manifest is broken or lacks the part.
+        DataError: the file is broken, or an event is not in the manifest.
+    """
+    if config.data.train is None:
+        raise ConfigError("data.train: missing; training needs a sample, which `make samples` makes.")
+    events = read(config.data.train)
+    if config.data.manifest is None:
+        return events
+    return Manifest.load(config.data.manifest).select(events, config.data.train_part)
 
 
 def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, ...]:
@@ -107,6 +148,7 @@ def identity(config: StudyConfig, device: str) -> dict[str, Any]:
             "evaluation": digest_file(data.evaluation),
             "muons": digest_file(data.muons) if data.muons else None,
             "train": digest_file(data.train) if data.train and config.retrain else None,
+            "manifest": digest_file(data.manifest) if data.manifest else None,
             "checkpoints": weights,
             "plugins": [digest_file(path) for path in config.plugins],
         }

@@ -94,6 +94,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
         chunk=config.chunk,
         device=device,
         progress=progress,
+        mix_revisions=config.data.mix_revisions,
     )
     _say("bias, covariance and correlation", progress)
     biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)

@@ -9,10 +9,8 @@ from shiftlab.arms import arms
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.study import train_study as train_arms
 from shiftlab.detector import Detector
-from shiftlab.errors import ConfigError
-from shiftlab.events import read
 from shiftlab.plan import StudyConfig
-from shiftlab.run.ingredients import choose_device
+from shiftlab.run.ingredients import choose_device, read_training
 from shiftlab.tasks import named_tasks
 
 __all__ = ["retrained", "train_study"]
@@ -41,11 +39,10 @@ def retrained(config: StudyConfig, folder: Path, device: str) -> Path:
 
 
 def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Path:
-    if config.data.train is None:
-        raise ConfigError("data.train: missing; training needs a sample, which `make samples` makes.")
+    events = read_training(config)
     plan = config.arms.train
     return train_arms(
-        read(config.data.train),
+        events,
         replace(Detector.from_config(config.detector), seed=config.seed),
         folder,
         arms(),
