@@ -1,22 +1,25 @@
-"""Who made a number: digests of source, data and config, versions, and writes that are whole or absent."""
+"""Who made a number: digests of source, data and config, versions, folders of one identity, writes that are whole."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from shiftlab.errors import RunError
 
 __all__ = [
     "canonical_json",
+    "claim_folder",
     "digest_file",
     "digest_json",
     "digest_source",
@@ -26,6 +29,8 @@ __all__ = [
     "write_whole",
 ]
 
+_IDENTITY: Final = "identity.json"
+_LOCK: Final = ".lock"
 _LIBRARIES = ("torch", "numpy", "scipy", "pandas", "xarray", "pyhf", "iminuit", "lightgbm", "h5py")
 
 
@@ -108,3 +113,81 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
     """Write a plain value as indented, key-sorted JSON."""
     write_text(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+@contextmanager
+def claim_folder(path: Path, identity: Mapping[str, Any], *, fresh: bool = False) -> Iterator[None]:
+    """Hold a folder, and hold it to one identity: what decides the numbers that are written there, plain values.
+
+    The lock goes with the process that holds it, so one that was killed leaves none. What a killed
+    process left half-written is removed.
+
+    Args:
+        path: The folder; made if it is not there.
+        identity: What decides the numbers.
+        fresh: Discard what the folder holds, of whichever identity.
+
+    Raises:
+        RunError: another live process holds the folder, the folder is of another identity, or it
+            cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the run folder {path}: {error.strerror}.") from error
+    with _locked(path):
+        if fresh:
+            _clear(path)
+        _check_identity(path, identity)
+        for part in path.rglob(".*.part"):
+            part.unlink()
+        if not (path / _IDENTITY).exists():
+            write_json(path / _IDENTITY, {"digest": digest_json(identity), "identity": dict(identity)})
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the folder; the kernel drops it when the process ends."""
+    with (path / _LOCK).open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise RunError(f"{path} is in use by a run with process id {holder}; wait for it or stop it.") from error
+        except OSError as error:
+            raise RunError(f"cannot lock {path}: {error.strerror}. Choose a root on a local disk.") from error
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield
+
+
+def _check_identity(path: Path, identity: Mapping[str, Any]) -> None:
+    file, digest = path / _IDENTITY, digest_json(identity)
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        found, stored = record["digest"], dict(record["identity"])
+    except FileNotFoundError:
+        if any(item.name != _LOCK for item in path.iterdir()):
+            raise RunError(f"{path} holds files but no {_IDENTITY}; --fresh discards them.") from None
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file} is not readable; --fresh discards the run.") from error
+    if found != digest:
+        differ = sorted(key for key in {*stored, *identity} if stored.get(key) != identity.get(key))
+        raise RunError(
+            f"{path} is a run of another identity ({str(found)[:12]}, this one is {digest[:12]}): it differs in "
+            f"{', '.join(differ) or 'its digest'}. --fresh discards it."
+        )
+
+
+def _clear(path: Path) -> None:
+    for item in path.iterdir():
+        if item.name == _LOCK:
+            continue
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        else:
+            item.unlink()

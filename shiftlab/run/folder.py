@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from shiftlab.errors import RunError
-from shiftlab.provenance import digest_json, write_json
+from shiftlab.provenance import claim_folder, digest_json, write_json
 
 __all__ = ["RunFolder", "open_run"]
 
-_IDENTITY: Final = "identity.json"
 _DONE: Final = "done"
-_LOCK: Final = ".lock"
 _LATEST: Final = "latest"
 
 
@@ -80,61 +75,5 @@ def open_run(root: Path, study: str, identity: Mapping[str, Any], *, fresh: bool
     """
     digest = digest_json(identity)
     path = root / study / digest[:12]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the run folder {path}: {error.strerror}.") from error
-    with _locked(path):
-        if fresh:
-            _clear(path)
-        _check_identity(path, digest)
-        for part in path.rglob(".*.part"):
-            part.unlink()
-        if not (path / _IDENTITY).exists():
-            write_json(path / _IDENTITY, {"digest": digest, "identity": dict(identity)})
+    with claim_folder(path, identity, fresh=fresh):
         yield RunFolder(path, identity, digest)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the folder; the kernel drops it when the process ends."""
-    with (path / _LOCK).open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise RunError(f"{path} is in use by a run with process id {holder}; wait for it or stop it.") from error
-        except OSError as error:
-            raise RunError(f"cannot lock {path}: {error.strerror}. Choose a root on a local disk.") from error
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
-        yield
-
-
-def _check_identity(path: Path, digest: str) -> None:
-    file = path / _IDENTITY
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))["digest"]
-    except FileNotFoundError:
-        if any(item.name != _LOCK for item in path.iterdir()):
-            raise RunError(f"{path} holds files but no {_IDENTITY}; --fresh discards them.") from None
-        return
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file} is not readable; --fresh discards the run.") from error
-    if found != digest:
-        raise RunError(
-            f"{path} is a run of another identity ({str(found)[:12]}, this one is {digest[:12]}): its config, source, "
-            "data or device differs. --fresh discards it."
-        )
-
-
-def _clear(path: Path) -> None:
-    for item in path.iterdir():
-        if item.name == _LOCK:
-            continue
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item)
-        else:
-            item.unlink()
