@@ -1,4 +1,4 @@
-"""Reader of edep-sim events in the HDF5 form that larnd-sim reads: one table ``segments`` (cm, MeV, us)."""
+"""Reader of edep-sim events in HDF5: table ``segments``, with or without ``trajectories`` and ``vertices``."""
 
 from __future__ import annotations
 
@@ -8,55 +8,97 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.recfunctions import repack_fields
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.assembly import assemble
+from shiftlab.events.assembly import cut_and_assemble
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.hdf5 import columns, event_rows, open_hdf5, overlap, refuse_values, table
+from shiftlab.events.edepsim_truth import Trajectories, Vertices, assemble_truth
+from shiftlab.events.hdf5 import open_hdf5, overlap, reading, table
 from shiftlab.events.keys import identities, identity
+from shiftlab.events.linkage import (
+    LARGEST,
+    attributes_of,
+    check_parents,
+    event_bounds,
+    event_of_rows,
+    rows_of_tracks,
+)
 from shiftlab.events.reader import Description, Origin, Reader, Source
-from shiftlab.events.steps import Steps, subdivide
+from shiftlab.events.steps import Steps
+from shiftlab.events.tables import Block, EventRows
 from shiftlab.events.tracks import species
 
 __all__ = ["EdepSimReader"]
 
 _ENDS = tuple(f"{axis}_{end}" for end in ("start", "end") for axis in "xyz")
-_SEGMENTS = ("eventID", "trackID", "pdgId", "dE", "dx", *_ENDS, "t_start")
+_VERTEX = ("x_vert", "y_vert", "z_vert")
+_SEGMENTS = {
+    **dict.fromkeys(("event", "track", "pdg"), "integer"),
+    **dict.fromkeys(("dE", "dx", *_ENDS, "t_start"), "real"),
+}
+_TRAJECTORIES = {
+    **dict.fromkeys(("event", "track", "parent", "pdg", "start_process", "start_subprocess"), "integer"),
+    **dict.fromkeys(("pxyz_start", "xyz_start"), "vector"),
+}
+_VERTICES = {"event": "integer", **dict.fromkeys(_VERTEX, "real")}
+_SPELLINGS = {
+    "event": ("eventID", "event_id"),
+    "track": ("trackID", "traj_id"),
+    "pdg": ("pdgId", "pdg_id"),
+    "parent": ("parentID", "parent_id"),
+    "vertex": ("vertexID", "vertex_id"),
+}
+_UNITS = {"position": "cm", "energy": "MeV", "length": "cm", "time": "us"}
 _TELLING = ("eventID", "trackID", "pdgId", "dx", "dEdx")
+_TELLING_TRUTH = ("segment_id", "vertex_id", "file_traj_id", "dx", "dEdx")
 
 
 class EdepSimReader(Reader):
-    """Files without parentage: the semantic class is unknown (-1), the particle id is that of the step's own track."""
+    """Files of three dialects, told apart by their tables and columns, whatever the order of these.
+
+    ``larndsim`` and ``larndsim_t0`` (with columns t0) have segments only: the semantic class is unknown (-1) and the
+    particle id is that of the step's own track. ``truth`` has trajectories and vertices: labels come from parentage.
+    """
 
     name: ClassVar[str] = "edepsim"
-    summary: ClassVar[str] = "edep-sim's HDF5 table segments as larnd-sim reads it (eventID, trackID, dE, dx, ...)"
+    summary: ClassVar[str] = "edep-sim's HDF5 table segments (eventID or event_id, dE, dx, ...), trajectories, vertices"
 
     def accepts(self, path: Path) -> bool:
-        """Say whether most of the columns that only this dialect has are in ``segments``."""
-        return overlap(path, "segments", _TELLING) > 0.5
+        """Say whether the columns that only edep-sim's ``segments`` have are there, most of them of either spelling."""
+        return overlap(path, "segments", _TELLING) > 0.5 or overlap(path, "segments", _TELLING_TRUTH) >= 0.4
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
         """Open a file.
 
         Raises:
-            DataError: it is not whole, or a table is missing.
+            DataError: it is not whole, a table or column is missing or of a wrong type, or the events of ``segments``
+                (of ``vertices``, where there are any) are not in ascending order.
         """
         with open_hdf5(path) as file:
-            yield EdepSimSource(path, file, origin)
+            with reading(path):
+                truth = "trajectories" in file and "vertices" in file
+            yield TruthSource(path, file, origin) if truth else SegmentsSource(path, file, origin)
 
 
-class EdepSimSource(Source):
-    """An open file; its events are those that have segments, by ascending number."""
+class SegmentsSource(Source):
+    """An open file without parentage; its events are those that have segments."""
 
     def __init__(self, path: Path, file: Any, origin: Origin) -> None:
-        """Keep the open file and the numbers of its events."""
+        """Check the table and list its events, which takes one pass through it, block by block.
+
+        Raises:
+            DataError: a column is missing or of a wrong type, the events are not in order, or there is none.
+        """
         super().__init__(path)
-        self._dataset, self._origin = table(file, "segments"), origin
-        self._numbers = np.unique(columns(self._dataset, ["eventID"])["eventID"])
+        self._file, self._origin = file, origin
+        self._segments = _rows(file, "segments", _SEGMENTS)
+        self._numbers = self._segments.events()
         if len(self._numbers) == 0:
             raise DataError(f"{path}: table 'segments' is empty.")
+        self._uid = f"edepsim/{identity(*_extract(self._segments.dataset))}"
 
     def __len__(self) -> int:
         """Return the number of events that have segments."""
@@ -64,55 +106,158 @@ class EdepSimSource(Source):
 
     def describe(self) -> Description:
         """Return what is in the file."""
-        units = {"position": "cm", "energy": "MeV", "length": "cm", "time": "us"}
-        return Description("edepsim", "", "deposits", len(self), {"segments": len(self._dataset)}, units)
+        dialect = "larndsim_t0" if "t0_start" in self._segments.columns else "larndsim"
+        rows = {"segments": len(self._segments)}
+        attributes = attributes_of(self._file)
+        return Description("edepsim", dialect, "deposits", len(self), rows, _UNITS, _MISSING, attributes=attributes)
 
     def read(self, events: slice) -> Deposits:
         """Return the events that have segments, by ascending number; visible energy is all that the file holds.
 
         Raises:
-            DataError: a column is missing, a value is not allowed, or there is no event.
+            DataError: a value is not allowed.
         """
-        dataset, origin = self._dataset, self._origin
-        uid = _uid(dataset)
         numbers = self._numbers[events]
-        block = columns(dataset, _SEGMENTS, event_rows(dataset, "eventID", int(numbers[0]), int(numbers[-1])))
-        mine = (block["eventID"] >= numbers[0]) & (block["eventID"] <= numbers[-1])
-        order = np.flatnonzero(mine)[np.argsort(block["eventID"][mine], kind="stable")]
-        block = {name: column[order] for name, column in block.items()}
-        refuse_values(dataset, block, block["eventID"], positive=("dE", "dx"))
-        parts, source = subdivide(_steps(block, numbers))
-        pieces = np.bincount(source, minlength=len(order))
-        key = identities(uid, numbers)
-        return assemble(
-            parts,
-            (block["dx"].astype(np.float64) / pieces)[source],
-            np.full(len(parts), -1, dtype=np.int8),
-            species(block["pdgId"].astype(np.int64))[source],
+        block = self._segments.between(*event_bounds(self._numbers, events))
+        number = block.integers("track", least=-1, most=LARGEST)
+        steps, length = _steps(block, event_of_rows(block, numbers, "segments"), number)
+        key, nothing = identities(self._uid, numbers.tolist()), np.full(len(numbers), np.nan)
+        return cut_and_assemble(
+            steps,
+            length,
+            np.full(len(steps), -1, dtype=np.int8),
+            species(block.integers("pdg")),
+            number.astype(np.int32),
             key=key,
             vertex=key,
             weight=np.ones(len(numbers)),
             sample=("edepsim",) * len(numbers),
-            truth={
-                "neutrino_pdg": np.zeros(len(numbers)),
-                "neutrino_energy": np.full(len(numbers), np.nan),
-                "em_class": np.full(len(numbers), np.nan),
-            },
-            origin=origin,
+            truth={"neutrino_pdg": np.zeros(len(numbers)), "neutrino_energy": nothing, "em_class": nothing},
+            origin=self._origin,
+            missing=_MISSING,
         )
 
 
-def _uid(dataset: Any) -> str:
-    """Return a name of the table's content: its length and its first and last thousand rows."""
-    return f"edepsim/{identity(len(dataset), dataset[:1000].tobytes().hex(), dataset[-1000:].tobytes().hex())}"
+class TruthSource(Source):
+    """An open file with parentage; its events are those of ``vertices``, also where they left no deposit."""
+
+    def __init__(self, path: Path, file: Any, origin: Origin) -> None:
+        """Check the tables and list the events of ``vertices``; the other tables are read where events are.
+
+        Raises:
+            DataError: a table or column is missing or of a wrong type, or the vertices are not in order.
+        """
+        super().__init__(path)
+        self._file, self._origin = file, origin
+        self._segments = _rows(file, "segments", _SEGMENTS)
+        self._trajectories = _rows(file, "trajectories", _TRAJECTORIES)
+        self._vertices = _rows(file, "vertices", _VERTICES)
+        self._numbers = self._vertices.events()
+        parts = [text for rows in (self._segments, self._vertices) for text in _extract(rows.dataset)]
+        self._uid = f"edepsim/{identity(*parts)}"
+
+    def __len__(self) -> int:
+        """Return the number of events that have a vertex."""
+        return len(self._numbers)
+
+    def describe(self) -> Description:
+        """Return what is in the file."""
+        tables = (self._segments, self._trajectories, self._vertices)
+        rows = {one.name: len(one) for one in tables}
+        attributes = attributes_of(self._file)
+        return Description(
+            "edepsim", "truth", "deposits", len(self), rows, _UNITS, ("electrons",), attributes=attributes
+        )
+
+    def read(self, events: slice) -> Deposits:
+        """Return the events that have a vertex, by ascending number, labelled from their trajectories.
+
+        Raises:
+            DataError: a value is not allowed, a row fits no event, trajectory or parent, or a vertex is there twice.
+        """
+        numbers, bounds = self._numbers[events], event_bounds(self._numbers, events)
+        vertices, named = _vertices(self._vertices.between(*bounds), numbers)
+        block = self._trajectories.between(*bounds)
+        trajectories = _trajectories(block, numbers, vertices, named)
+        tracks = trajectories.tracks()
+        check_parents(block, tracks, "track", "parent")
+        rows = self._segments.between(*bounds)
+        event = event_of_rows(rows, numbers, "vertices")
+        number = rows.integers("track", most=LARGEST)
+        steps, length = _steps(rows, event, rows_of_tracks(rows, event, number + 1, tracks, "track"))
+        return assemble_truth(steps, length, trajectories, tracks, vertices, numbers, self._uid, self._origin)
 
 
-def _steps(block: dict[str, NDArray[Any]], numbers: NDArray[Any]) -> Steps:
-    return Steps(
-        event=np.searchsorted(numbers, block["eventID"]).astype(np.int64),
-        track=block["trackID"].astype(np.int64),
-        start=np.stack([block[name] for name in _ENDS[:3]], axis=1).astype(np.float64),
-        end=np.stack([block[name] for name in _ENDS[3:]], axis=1).astype(np.float64),
-        energy=block["dE"].astype(np.float64),
-        time=block["t_start"].astype(np.float64),
+_MISSING = ("electrons", "particles", "semantic")
+
+
+def _rows(file: Any, name: str, wanted: dict[str, str]) -> EventRows:
+    """Open a table, with its columns by whichever spelling it has."""
+    have = table(file, name).dtype.names
+    # The table's own style decides how a column that is missing is called in the error.
+    style = 1 if "event_id" in have else 0
+    names = {column: next((s for s in words if s in have), words[style]) for column, words in _SPELLINGS.items()}
+    return EventRows(file, name, wanted, names)
+
+
+def _extract(dataset: Any) -> tuple[int, str, str]:
+    """Return what names a table's content: its length and its first and last thousand rows."""
+    with reading(dataset.file.filename):
+        ends = dataset[:1000], dataset[-1000:]
+    # Bytes between columns, which some files have, are nobody's.
+    return (len(dataset), *(repack_fields(rows, recurse=True).tobytes().hex() for rows in ends))
+
+
+def _steps(block: Block, event: NDArray[np.int64], track: NDArray[np.int64]) -> tuple[Steps, NDArray[np.float64]]:
+    """Return the steps and their path lengths (cm)."""
+    time = "t0_start" if "t0_start" in block.columns else "t_start"
+    energy = block.reals("dE", positive=True)
+    steps = Steps(event, track, block.points(_ENDS[:3]), block.points(_ENDS[3:]), energy, block.reals(time))
+    return steps, block.reals("dx", positive=True)
+
+
+def _vertices(block: Block, numbers: NDArray[np.int64]) -> tuple[Vertices, NDArray[np.int64]]:
+    """Return the vertices and the number of each (int64), 0 where the file numbers them not."""
+    event = event_of_rows(block, numbers, "vertices")
+    numbered = block.column("vertex") in block.columns
+    number = block.integers("vertex") if numbered else np.zeros(len(block), dtype=np.int64)
+    order = np.lexsort((number, event))
+    again = (np.diff(event[order]) == 0) & (np.diff(number[order]) == 0)
+    if again.any():
+        row = int(order[1:][again][0])
+        what = f" with {block.column('vertex')} {number[row]}" if numbered else ""
+        raise block.error(row, f"the table 'vertices' has {block.column('event')} {block.event[row]}{what} twice.")
+    return Vertices(event, block.points(_VERTEX)), number
+
+
+def _interaction(
+    event: NDArray[np.int64], number: NDArray[np.int64], vertices: Vertices, numbers: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the place in its event of the vertex that each trajectory names; NaN where there is none."""
+    first = np.searchsorted(vertices.event, event)
+    result = np.full(len(event), np.nan)
+    for place in range(int(np.bincount(vertices.event).max(initial=0))):
+        row = np.minimum(first + place, len(numbers) - 1)
+        result[(vertices.event[row] == event) & (numbers[row] == number)] = place
+    return result
+
+
+def _trajectories(
+    block: Block, events: NDArray[np.int64], vertices: Vertices, numbers: NDArray[np.int64]
+) -> Trajectories:
+    event = event_of_rows(block, events, "vertices")
+    named = block.column("vertex") in block.columns
+    return Trajectories(
+        event=event,
+        number=block.integers("track", least=0, most=LARGEST),
+        parent=block.integers("parent", least=-1, most=LARGEST),
+        pdg=block.integers("pdg"),
+        process=block.integers("start_process"),
+        subprocess=block.integers("start_subprocess"),
+        energy=block.reals("E_start", positive=True) if "E_start" in block.columns else np.full(len(block), np.nan),
+        momentum=block.reals("pxyz_start"),
+        place=block.reals("xyz_start"),
+        vertex=_interaction(event, block.integers("vertex"), vertices, numbers)
+        if named
+        else np.full(len(block), np.nan),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +12,49 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.errors import DataError
-from shiftlab.events.assembly import assemble
+from shiftlab.events.assembly import cut_and_assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.hdf5 import columns, event_rows, open_hdf5, overlap, refuse_values, table
+from shiftlab.events.hdf5 import open_hdf5, overlap, reading
 from shiftlab.events.keys import identities, identity
+from shiftlab.events.linkage import (
+    LARGEST,
+    attributes_of,
+    check_parents,
+    event_bounds,
+    event_of_rows,
+    masses,
+    refuse_repeated,
+    rows_of_tracks,
+)
+from shiftlab.events.particles import ParticleTable
 from shiftlab.events.reader import Description, Origin, Reader, Source
-from shiftlab.events.steps import Steps, subdivide
-from shiftlab.events.tracks import Tracks, attach_fragments, label_tracks
+from shiftlab.events.steps import Steps
+from shiftlab.events.tables import Block, EventRows
+from shiftlab.events.tracks import Tracks
 
 __all__ = ["Geant4Reader"]
 
 _ENDS = tuple(f"{axis}_{end}" for end in ("start", "end") for axis in "xyz")
-_SEGMENTS = ("event_id", "traj_id", *_ENDS, "dE", "t_start")
-_TRAJECTORIES = ("event_id", "traj_id", "parent_id", "pdg_id", "KE_start", "creator")
-_VERTICES = ("event_id", "x", "y", "z", "kind", "nu_pdg", "nu_E", "lepton_pdg", "weight")
+_REAL, _WHOLE = "real", "integer"
+_NAMES = {"event": "event_id"}
+_SEGMENTS = {"event": _WHOLE, "traj_id": _WHOLE, **dict.fromkeys(_ENDS, _REAL), "dE": _REAL, "t_start": _REAL}
+_TRAJECTORIES = {
+    **dict.fromkeys(("event", "traj_id", "parent_id", "pdg_id"), _WHOLE),
+    "KE_start": _REAL,
+    "creator": "text",
+}
+_BIRTH = tuple(f"{what}_start" for what in ("x", "y", "z", "dx", "dy", "dz"))
+_VERTICES = {
+    "event": _WHOLE,
+    **dict.fromkeys("xyz", _REAL),
+    "kind": "text",
+    "nu_pdg": _WHOLE,
+    "nu_E": _REAL,
+    "lepton_pdg": _WHOLE,
+    "weight": _REAL,
+}
+_NAMING = ("x", "y", "z", "kind", "nu_pdg", "nu_E", "lepton_pdg")
+_UNITS = {"position": "cm", "energy": "MeV", "length": "cm", "time": "us"}
 
 _SINGLES = {11: "electron", 22: "gamma", 13: "muon", 211: "pion", 2212: "proton"}
 _NEUTRINOS = {12: "nue_cc", 14: "numu_cc"}
@@ -40,36 +69,53 @@ class Geant4Reader(Reader):
 
     def accepts(self, path: Path) -> bool:
         """Say whether most of the wanted columns of ``segments`` and ``vertices`` are there."""
-        return min(overlap(path, "segments", _SEGMENTS), overlap(path, "vertices", _VERTICES)) >= 0.5
+        tables = {"segments": _SEGMENTS, "vertices": _VERTICES}
+        return all(overlap(path, name, [_NAMES.get(c, c) for c in wanted]) >= 0.5 for name, wanted in tables.items())
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
         """Open a file.
 
         Raises:
-            DataError: it is not whole, or a table is missing.
+            DataError: it is not whole, or a table or column is missing or of a wrong type.
         """
         with open_hdf5(path) as file:
             yield Geant4Source(path, file, origin)
 
 
 class Geant4Source(Source):
-    """An open file; its events are those of the table ``vertices``."""
+    """An open file; its events are those of the table ``vertices``, which is small and kept whole."""
 
     def __init__(self, path: Path, file: Any, origin: Origin) -> None:
-        """Keep the open file."""
+        """Check the tables and read the vertices; the other tables are read where events are.
+
+        Raises:
+            DataError: a table or column is missing or of a wrong type, or the events are not in ascending order.
+        """
         super().__init__(path)
         self._file, self._origin = file, origin
+        self._segments = EventRows(file, "segments", _SEGMENTS, _NAMES)
+        self._trajectories = EventRows(file, "trajectories", _TRAJECTORIES, _NAMES)
+        self._vertices = EventRows(file, "vertices", _VERTICES, _NAMES)
+        self._uid, self._numbers = _uid(file, self._vertices)
 
     def __len__(self) -> int:
         """Return the number of vertices."""
-        return len(table(self._file, "vertices"))
+        return len(self._numbers)
 
     def describe(self) -> Description:
         """Return what is in the file."""
-        rows = {name: len(self._file[name]) for name in ("segments", "trajectories", "vertices") if name in self._file}
-        units = {"position": "cm", "energy": "MeV", "length": "cm", "time": "us"}
-        return Description("geant4", "", "deposits", len(self), rows, units)
+        tables = {"segments": self._segments, "trajectories": self._trajectories, "vertices": self._vertices}
+        return Description(
+            "geant4",
+            "",
+            "deposits",
+            len(self),
+            {name: len(rows) for name, rows in tables.items()},
+            _UNITS,
+            missing=("electrons",),
+            attributes=attributes_of(self._file),
+        )
 
     def read(self, events: slice) -> Deposits:
         """Return the events of the table ``vertices``, in its order; visible energy is all that the file holds.
@@ -78,109 +124,89 @@ class Geant4Source(Source):
         ``vertex_uid``.
 
         Raises:
-            DataError: a table or column is missing, a value is not allowed, or a row fits no event.
+            DataError: a value is not allowed, a row fits no event, or an event is there twice.
         """
-        file, origin = self._file, self._origin
-        vertices = columns(table(file, "vertices"), _VERTICES)
-        refuse_values(file["vertices"], vertices, vertices["event_id"], positive=("weight",))
-        if len(vertices["event_id"]) == 0:
-            raise DataError(f"{self.path}: table 'vertices' is empty.")
-        uid = _uid(file)
-        vertices = {name: column[events] for name, column in vertices.items()}
-        tracks = _tracks(table(file, "trajectories"), vertices["event_id"])
-        steps = _steps(table(file, "segments"), vertices["event_id"], tracks)
-        labels = label_tracks(tracks)
-        semantic = attach_fragments(steps, labels)
-        parts, source = subdivide(steps)
-        return assemble(
-            parts,
-            parts.length,
-            semantic[source],
-            labels.particle[parts.track],
-            key=identities(uid, vertices["event_id"]),
+        numbers, bounds = self._numbers[events], event_bounds(self._numbers, events)
+        refuse_repeated(self._vertices, self._numbers, events)
+        vertices = self._vertices.between(int(numbers[0]), int(numbers[-1]) + 1)
+        sample = _samples(vertices)
+        weight = vertices.reals("weight", positive=True)
+        tracks, particles = _tracks(self._trajectories.between(*bounds), numbers, self._origin)
+        steps, instance = _steps(self._segments.between(*bounds), numbers, tracks)
+        semantic, particle = labels_of_steps(steps, tracks)
+        return cut_and_assemble(
+            steps,
+            steps.length,
+            semantic,
+            particle,
+            instance,
+            key=identities(self._uid, numbers),
             vertex=_vertex_uid(vertices),
-            weight=vertices["weight"].astype(np.float64),
-            sample=_samples(vertices),
-            truth=_truth(vertices, origin),
-            origin=origin,
+            weight=weight,
+            sample=sample,
+            truth=_truth(vertices, sample, self._origin),
+            origin=self._origin,
+            particles=particles,
+            missing=("electrons",),
         )
 
 
-def _uid(file: Any) -> str:
-    """Return a name of the file's content: its attributes, vertices and number of segments."""
-    attributes = {name: str(value) for name, value in file.attrs.items()}
-    content = file["vertices"][...].tobytes().hex()
-    return f"geant4/{identity(json.dumps(attributes, sort_keys=True), content, len(file['segments']))}"
+def _uid(file: Any, vertices: EventRows) -> tuple[str, NDArray[np.int64]]:
+    """Return a name of the file's content (its attributes, vertices and number of segments) and its event numbers."""
+    with reading(str(file.filename)):
+        attributes = {name: str(value) for name, value in file.attrs.items()}
+        segments = len(file["segments"])
+    # The hash is that of keys.identity, of a text that is never whole in memory.
+    content = hashlib.blake2b(f"{json.dumps(attributes, sort_keys=True)}/".encode(), digest_size=8)
+    numbers = [np.empty(0, dtype=np.int64)]
+    for block in vertices.blocks():
+        content.update(block.rows.tobytes().hex().encode())
+        numbers.append(block.event)
+    content.update(f"/{segments}".encode())
+    return f"geant4/{int.from_bytes(content.digest(), 'little', signed=True)}", np.concatenate(numbers)
 
 
-def _index(numbers: NDArray[Any], events: NDArray[Any], what: str) -> NDArray[np.int64]:
-    """Return the place of each event number in the list of events.
-
-    Raises:
-        DataError: a number is not in the list, or the list repeats one.
-    """
-    order = np.argsort(events, kind="stable")
-    ranked = events[order]
-    if np.any(ranked[1:] == ranked[:-1]):
-        repeated = ranked[1:][ranked[1:] == ranked[:-1]][0]
-        raise DataError(f"{what}: the table 'vertices' has event_id {repeated} twice; event ids must be unique.")
-    place = np.searchsorted(ranked, numbers).clip(max=len(ranked) - 1)
-    wrong = ranked[place] != numbers
-    if wrong.any():
-        raise DataError(f"{what}: event_id {numbers[wrong][0]} is not in the table 'vertices'.")
-    return np.asarray(order[place], dtype=np.int64)
-
-
-def _rows(dataset: Any, wanted: tuple[str, ...], events: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return the rows of the wanted events; no other rows stay in memory."""
-    block = columns(dataset, wanted, event_rows(dataset, "event_id", int(events.min()), int(events.max())))
-    mine = (block["event_id"] >= events.min()) & (block["event_id"] <= events.max())
-    return {name: column[mine] for name, column in block.items()}
-
-
-def _tracks(dataset: Any, events: NDArray[Any]) -> Tracks:
-    block = _rows(dataset, _TRAJECTORIES, events)
-    refuse_values(dataset, block, block["event_id"], positive=("KE_start",))
-    return Tracks(
-        event=_index(block["event_id"], events, f"{dataset.file.filename}: table 'trajectories'"),
-        number=block["traj_id"].astype(np.int64),
-        parent=block["parent_id"].astype(np.int64),
-        pdg=block["pdg_id"].astype(np.int64),
+def _tracks(block: Block, numbers: NDArray[np.int64], origin: Origin) -> tuple[Tracks, ParticleTable | None]:
+    tracks = Tracks(
+        event=event_of_rows(block, numbers, "vertices"),
+        number=block.integers("traj_id", least=1, most=LARGEST),
+        parent=block.integers("parent_id", least=0, most=LARGEST),
+        pdg=block.integers("pdg_id"),
         creator=block["creator"],
-        kinetic=block["KE_start"].astype(np.float64),
+        kinetic=block.reals("KE_start", positive=True),
     )
+    check_parents(block, tracks, "traj_id", "parent_id")
+    if not set(_BIRTH) <= set(block.columns):
+        return tracks, None
+    mass = masses(tracks.pdg)
+    momentum = np.sqrt(tracks.kinetic * (tracks.kinetic + 2.0 * mass))[:, None] * block.points(_BIRTH[3:])
+    return tracks, particle_table(tracks, len(numbers), momentum, block.points(_BIRTH[:3]), origin)
 
 
-def _steps(dataset: Any, events: NDArray[Any], tracks: Tracks) -> Steps:
-    block = _rows(dataset, _SEGMENTS, events)
-    refuse_values(dataset, block, block["event_id"], positive=("dE",))
-    event = _index(block["event_id"], events, f"{dataset.file.filename}: table 'segments'")
-    track = tracks.rows(event, block["traj_id"].astype(np.int64))
-    if (track < 0).any():
-        row = int(np.flatnonzero(track < 0)[0])
-        where = f"{dataset.file.filename}: table 'segments', event {block['event_id'][row]}"
-        raise DataError(f"{where}: traj_id {block['traj_id'][row]} is not in the table 'trajectories'.")
+def _steps(block: Block, numbers: NDArray[np.int64], tracks: Tracks) -> tuple[Steps, NDArray[np.int32]]:
+    event = event_of_rows(block, numbers, "vertices")
+    track = rows_of_tracks(block, event, block.integers("traj_id"), tracks, "traj_id")
     steps = Steps(
         event=event,
         track=track,
-        start=np.stack([block[name] for name in _ENDS[:3]], axis=1).astype(np.float64),
-        end=np.stack([block[name] for name in _ENDS[3:]], axis=1).astype(np.float64),
-        energy=block["dE"].astype(np.float64),
-        time=block["t_start"].astype(np.float64),
+        start=block.points(_ENDS[:3]),
+        end=block.points(_ENDS[3:]),
+        energy=block.reals("dE", positive=True),
+        time=block.reals("t_start"),
     )
-    return steps.take(np.argsort(event, kind="stable"))
+    return steps, tracks.number.astype(np.int32)[track]
 
 
-def _vertex_uid(vertices: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+def _vertex_uid(vertices: Block) -> NDArray[np.int64]:
     """Return the identity of each vertex: its place, kind, neutrino and lepton; not its event number."""
-    rows = zip(*(vertices[name].tolist() for name in _VERTICES[1:8]), strict=True)
+    rows = zip(*(vertices[name].tolist() for name in _NAMING), strict=True)
     return np.array([identity("geant4", *(str(value) for value in row)) for row in rows], dtype=np.int64)
 
 
-def _samples(vertices: dict[str, NDArray[Any]]) -> tuple[str, ...]:
+def _samples(vertices: Block) -> tuple[str, ...]:
     names = []
     for kind, neutrino, lepton in zip(vertices["kind"], vertices["nu_pdg"], vertices["lepton_pdg"], strict=True):
-        word = kind.decode()
+        word = kind.decode("ascii", "backslashreplace")
         if word == "single":
             word = f"single_{_SINGLES.get(abs(int(lepton)), 'other')}"
         elif word == "mpv":
@@ -191,12 +217,12 @@ def _samples(vertices: dict[str, NDArray[Any]]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _truth(vertices: dict[str, NDArray[Any]], origin: Origin) -> dict[str, NDArray[np.float64]]:
+def _truth(vertices: Block, sample: tuple[str, ...], origin: Origin) -> dict[str, NDArray[np.float64]]:
+    place = vertices.points("xyz")
     neutrino = vertices["nu_pdg"].astype(np.float64)
-    place = {f"vertex_{axis}": vertices[axis].astype(np.float64) - origin[i] for i, axis in enumerate("xyz")}
     return {
         "neutrino_pdg": neutrino,
-        "neutrino_energy": np.where(neutrino != 0, vertices["nu_E"].astype(np.float64), np.nan),
-        "em_class": np.array([_EM_CLASS.get(name, np.nan) for name in _samples(vertices)]),
-        **place,
+        "neutrino_energy": np.where(neutrino != 0, vertices.reals("nu_E"), np.nan),
+        "em_class": np.array([_EM_CLASS.get(name, np.nan) for name in sample]),
+        **{f"vertex_{axis}": place[:, i] - origin[i] for i, axis in enumerate("xyz")},
     }

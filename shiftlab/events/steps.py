@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,16 @@ class Steps:
     @property
     def length(self) -> NDArray[np.float64]:
         """float64 (step,), cm: distance from start to end; 0 for points."""
-        return np.asarray(np.linalg.norm(self.end - self.start, axis=1), dtype=np.float64)
+        span = self.end - self.start
+        span *= span
+        return np.asarray(np.sqrt(span[:, 0] + span[:, 1] + span[:, 2]), dtype=np.float64)
 
     @property
     def midpoint(self) -> NDArray[np.float64]:
         """float64 (step, 3), cm."""
-        return 0.5 * (self.start + self.end)
+        middle = self.start + self.end
+        middle *= 0.5
+        return middle
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Steps:
         """Return the steps at ``rows`` (indices or a mask)."""
@@ -57,21 +61,29 @@ class Steps:
 def subdivide(steps: Steps, longest: float = MAX_STEP) -> tuple[Steps, NDArray[np.int64]]:
     """Cut every step into equal parts no longer than ``longest`` (cm), with the same dE/dx.
 
+    The parts of a step of energy E have E/n each, rounded once: their exact sum is E to within 1.2e-16 of it.
+
     Returns:
         The parts, in the order of the steps, and int64 (part,), the row of the step that each comes from.
     """
     pieces = np.maximum(np.ceil(steps.length / longest * (1.0 - 1e-9)), 1.0).astype(np.int64)
+    span = steps.end - steps.start
+    if pieces.max(initial=1) == 1:
+        span += steps.start
+        return replace(steps, end=span), np.arange(len(steps))
+    span /= pieces[:, None]
     source = np.repeat(np.arange(len(steps)), pieces)
-    first = np.cumsum(pieces) - pieces
-    number = np.arange(len(source)) - first[source]
-    span = (steps.end - steps.start)[source] / pieces[source, None]
-    start = steps.start[source] + number[:, None] * span
+    number = np.arange(len(source)) - (np.cumsum(pieces) - pieces)[source]
+    span = span[source]
+    start = span * number[:, None]
+    start += steps.start[source]
+    span += start
     parts = Steps(
         event=steps.event[source],
         track=steps.track[source],
         start=start,
-        end=start + span,
-        energy=steps.energy[source] / pieces[source],
+        end=span,
+        energy=(steps.energy / pieces)[source],
         time=steps.time[source],
     )
     return parts, source

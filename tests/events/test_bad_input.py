@@ -14,11 +14,13 @@ import pytest
 import torch
 
 from shiftlab.errors import DataError
-from shiftlab.events import Deposits, read, validate
+from shiftlab.events import BadEvent, Deposits, read, validate
 from shiftlab.events.sample import write_sample
+from shiftlab.events.sorting import sort_events
 
 GEANT4 = "geant4_singles.h5"
 EDEPSIM = "edepsim_mixed.h5"
+TRUTH = "edepsim_muons.h5"
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -116,10 +118,44 @@ def test_a_position_that_is_not_a_number(data: Path, tmp_path: Path, rewrite: Ca
         read(rewrite(data / EDEPSIM, tmp_path / "bad.h5", "segments", spoil))
 
 
-def test_duplicate_events(data: Path, tmp_path: Path, rewrite: Callable[..., Path]) -> None:
-    path = rewrite(data / GEANT4, tmp_path / "bad.h5", "vertices", lambda rows: np.concatenate([rows, rows[:1]]))
-    with pytest.raises(DataError, match="event_id 2 twice"):
+def test_a_repeated_event_is_refused_where_it_is_and_can_be_left_out(
+    data: Path, tmp_path: Path, rewrite: Callable[..., Path]
+) -> None:
+    path = rewrite(data / GEANT4, tmp_path / "bad.h5", "vertices", lambda rows: rows[[0, 1, 1, 2, 3, 4, 5, 6]])
+    with pytest.raises(DataError, match=r"rows 1 and 2: the table 'vertices' has event_id \d+ twice"):
         read(path)
+    skipped: list[BadEvent] = []
+    assert len(read(path, skipped=skipped)) == 6
+    assert [one.number for one in skipped] == [1, 2]
+    assert len(read(path, events=slice(3, 8))) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "column"),
+    [
+        (GEANT4, "vertices", "event_id"),
+        (GEANT4, "trajectories", "event_id"),
+        (GEANT4, "segments", "event_id"),
+        (EDEPSIM, "segments", "eventID"),
+        (TRUTH, "vertices", "event_id"),
+        (TRUTH, "trajectories", "event_id"),
+        (TRUTH, "segments", "event_id"),
+    ],
+)
+def test_unsorted_events_are_refused_with_their_row_and_a_sorted_copy_is_the_remedy(
+    data: Path, tmp_path: Path, rewrite: Callable[..., Path], name: str, table: str, column: str
+) -> None:
+    def last_event_first(rows: Any) -> Any:
+        last = rows[column] == rows[column].max()
+        return np.concatenate([rows[last], rows[~last]])
+
+    path = rewrite(data / name, tmp_path / "bad.h5", table, last_event_first)
+    with pytest.raises(DataError, match=rf"bad\.h5: table '{table}', row \d+: {column} \d+ after \d+: unsorted events"):
+        read(path)
+    sort_events(path, tmp_path / "sorted.h5")
+    assert torch.equal(read(tmp_path / "sorted.h5").energy, read(data / name).energy)
+    with pytest.raises(DataError, match="exists"):
+        sort_events(path, tmp_path / "sorted.h5")
 
 
 def test_segments_of_an_unknown_event_or_trajectory(data: Path, tmp_path: Path, rewrite: Callable[..., Path]) -> None:
@@ -127,7 +163,7 @@ def test_segments_of_an_unknown_event_or_trajectory(data: Path, tmp_path: Path, 
     with pytest.raises(DataError, match="event_id 87 is not in the table 'vertices'"):
         read(path)
     path = rewrite(data / GEANT4, tmp_path / "track.h5", "trajectories", lambda rows: rows[rows["traj_id"] != 1])
-    with pytest.raises(DataError, match="traj_id 1 is not in the table 'trajectories'"):
+    with pytest.raises(DataError, match=r"parent_id 1 is not in the table 'trajectories'"):
         read(path)
 
 
