@@ -144,7 +144,7 @@ def _attributes(recipe: Recipe, transport: Transport, pool: Vertices) -> dict[st
         "placement": f"first visible deposit (step of at most 0.3 cm above {VISIBLE_ENERGY} MeV) uniform in "
         f"x {FIDUCIAL.low[0]}-{FIDUCIAL.high[0]}, y {FIDUCIAL.low[1]}-{FIDUCIAL.high[1]}, "
         f"z {FIDUCIAL.low[2]}-{FIDUCIAL.high[2]} cm of a cube of 230.4 cm; the rest is dropped (truth/outside_energy)",
-        "units": "cm, MeV; x is the distance to the anode (drift), the beam runs along z",
+        "frame": "cm, MeV; x is the distance to the anode (drift), the beam runs along z",
         "limits": _LIMITS,
         "licence": _LICENCE,
         "acknowledgement": _ACKNOWLEDGEMENT,

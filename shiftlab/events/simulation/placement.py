@@ -82,7 +82,7 @@ class Placement:
         return {
             "placement": f"{what} uniform in {where} cm of a box of {box} cm; what lies outside the box is dropped "
             "(truth/outside_energy)",
-            "units": "cm, MeV; the corner of the box is at 0, the beam runs along z",
+            "frame": "cm, MeV; the corner of the box is at 0, the beam runs along z",
         }
 
 

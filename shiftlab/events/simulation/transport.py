@@ -144,10 +144,17 @@ class Transport:
 
     def describe(self) -> dict[str, str | float]:
         """Return what a sample's attributes must say of its transport."""
+        return {"simulator": self.simulator(), **self.settings()}
+
+    def simulator(self) -> str:
+        """Return which program carries the particles."""
         import calzone
 
+        return f"Geant4 {calzone.GEANT4_VERSION} through calzone {calzone.VERSION}"
+
+    def settings(self) -> dict[str, str | float]:
+        """Return the settings; calzone need not be there."""
         return {
-            "simulator": f"Geant4 {calzone.GEANT4_VERSION} through calzone {calzone.VERSION}",
             "hadronic_list": self.hadronic,
             "electromagnetic_model": self.electromagnetic,
             "material": self.material,
