@@ -52,6 +52,8 @@ def is_pickle(value: Any) -> bool:
     Protocol 0 has no mark of its own; it is taken for a pickle where it parses to its end and has a line break,
     as PyTables writes it. Plain text does not parse.
     """
+    if isinstance(value, str):
+        value = value.encode(errors="surrogateescape")
     data = value.tobytes() if hasattr(value, "tobytes") else value
     if not isinstance(data, bytes) or not data.endswith(b"."):
         return False
