@@ -7,6 +7,7 @@ from shiftlab.detector.mask import broken
 from shiftlab.detector.parameter import Parameter
 from shiftlab.detector.prepared import Prepared
 from shiftlab.detector.presets import detector
+from shiftlab.detector.scintillator import ScintillatorDetector, scintillator_detector
 from shiftlab.detector.state import Cells, Charge, Value
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe, multisim, unisim
@@ -24,6 +25,7 @@ __all__ = [
     "Nuisance",
     "Parameter",
     "Prepared",
+    "ScintillatorDetector",
     "Stream",
     "Universe",
     "Value",
@@ -31,5 +33,6 @@ __all__ = [
     "detector",
     "effects",
     "multisim",
+    "scintillator_detector",
     "unisim",
 ]

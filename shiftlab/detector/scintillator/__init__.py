@@ -1,0 +1,17 @@
+"""A MINERvA-like scintillator tracker: strips, photostatistics, a toy reconstruction, tokens."""
+
+from shiftlab.detector.scintillator.chain import Recorded, ScintillatorDetector, scintillator_detector
+from shiftlab.detector.scintillator.event_globals import globals_of, remainder_of
+from shiftlab.detector.scintillator.response import Response, Toy
+from shiftlab.detector.scintillator.strips import StripGeometry
+
+__all__ = [
+    "Recorded",
+    "Response",
+    "ScintillatorDetector",
+    "StripGeometry",
+    "Toy",
+    "globals_of",
+    "remainder_of",
+    "scintillator_detector",
+]
