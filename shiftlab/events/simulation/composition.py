@@ -19,6 +19,8 @@ from shiftlab.events.simulation.vertices import Vertices, load_vertices
 
 __all__ = ["BLOCK", "GUNS", "KINDS", "Composition", "compose", "compose_batch", "gun", "vertex_composition"]
 
+Primaries = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+
 BLOCK = 100
 """Events that share one stream of random numbers; a batch may begin and end anywhere."""
 
@@ -145,9 +147,7 @@ def gun(kind: str, count: int, sample: str) -> Composition:
     )
 
 
-def _shoot(
-    kind: str, count: int, generator: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+def _shoot(kind: str, count: int, generator: np.random.Generator) -> Primaries:
     number = generator.integers(2, 6, count) if kind == "multi_particle" else np.ones(count, dtype=np.int64)
     event = np.repeat(np.arange(count), number)
     menu = np.array(GUNS[kind])
@@ -198,7 +198,8 @@ def compose_batch(recipe: Recipe, seed: int, start: int, stop: int) -> Compositi
         return _from_vertices(recipe, start, stop)
     if recipe.counted and stop > sum(recipe.kinds.values()):
         raise ConfigError(f"{stop} events wanted; events.kinds gives {sum(recipe.kinds.values())} of {recipe.dataset}.")
-    first, last = start // BLOCK, -(-stop // BLOCK)
+    first = start // BLOCK
+    last = max(first + 1, -(-stop // BLOCK))
     whole = (
         _composed(recipe, seed, first, last) if recipe.composer == "topologies" else _guns(recipe, seed, first, last)
     )
@@ -242,20 +243,28 @@ def _finished(
     first: int,
     last: int,
     kind: NDArray[np.int64],
-    primaries: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]],
+    primaries: Primaries,
     neutrino: tuple[NDArray[np.float64], NDArray[np.float64]],
     current: NDArray[np.float64],
 ) -> Composition:
     names = tuple(recipe.kinds)
     composed = np.full(len(kind), float(recipe.composer == "topologies"))
-    return Composition(
-        tuple(names[i] for i in kind),
-        identities(f"{recipe.dataset}/{seed}", range(first * BLOCK, last * BLOCK)),
-        np.ones(len(kind)),
-        *neutrino,
-        *primaries,
-        truth_columns(len(kind), primaries, neutrino, current, composed),
-    )
+    uid = identities(f"{recipe.dataset}/{seed}", range(first * BLOCK, last * BLOCK))
+    truth = truth_columns(len(kind), primaries, neutrino, current, composed)
+    weight = np.ones(len(kind))
+    return _composition(tuple(names[i] for i in kind), uid, weight, neutrino, primaries, truth)
+
+
+def _composition(
+    kind: tuple[str, ...],
+    uid: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    neutrino: tuple[NDArray[np.float64], NDArray[np.float64]],
+    primaries: Primaries,
+    truth: Mapping[str, NDArray[np.float64]],
+) -> Composition:
+    event, pdg, kinetic, direction = primaries
+    return Composition(kind, uid, weight, neutrino[0], neutrino[1], event, pdg, kinetic, direction, truth)
 
 
 def _uniform(recipe: Recipe, seed: int, purpose: str, first: int, last: int, width: int) -> NDArray[np.float64]:
@@ -335,4 +344,5 @@ def _joined(names: list[str], kind: NDArray[np.int64], vertices: Vertices) -> Co
         np.where(swap, np.nan, vertices.neutrino_energy),
     )
     truth = truth_columns(count, primaries, neutrino, np.where(swap, np.nan, 1.0), swap.astype(np.float64))
-    return Composition(tuple(names[i] for i in kind), vertices.uid, vertices.weight, *neutrino, *primaries, truth)
+    names_of = tuple(names[i] for i in kind)
+    return _composition(names_of, vertices.uid, vertices.weight, neutrino, primaries, truth)

@@ -231,7 +231,7 @@ def _check_numbers(recipe: Recipe) -> None:
         return
     if recipe.lepton.low < 150.0:
         raise ConfigError(f"events.lepton.low: {recipe.lepton.low} MeV is given; 150 or more leaves room for a muon.")
-    spectra = {
+    spectra: dict[str, Lepton | Spectrum] = {
         "lepton": recipe.lepton,
         "nucleons.proton": recipe.nucleons.proton,
         "nucleons.neutron": recipe.nucleons.neutron,

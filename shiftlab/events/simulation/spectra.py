@@ -75,14 +75,16 @@ def truncated_gamma(uniform: Array, mean: float, shape: float, low: float, high:
     rate = shape / mean
     bottom, top = gammainc(shape, low * rate), gammainc(shape, high * rate)
     # The last step of the inverse can leave the interval by a rounding error.
-    return np.clip(gammaincinv(shape, bottom + uniform * (top - bottom)) / rate, low, high)
+    quantile = gammaincinv(shape, bottom + uniform * (top - bottom)) / rate
+    return np.asarray(np.clip(quantile, low, high), dtype=np.float64)
 
 
 def cosine(uniform: Array, slope: float) -> Array:
     """Return cosines in [-1, 1] with density proportional to exp(slope * cosine)."""
     if slope == 0.0:
         return 2.0 * uniform - 1.0
-    return np.clip(1.0 + np.log(uniform + (1.0 - uniform) * np.exp(-2.0 * slope)) / slope, -1.0, 1.0)
+    cosines = 1.0 + np.log(uniform + (1.0 - uniform) * np.exp(-2.0 * slope)) / slope
+    return np.asarray(np.clip(cosines, -1.0, 1.0), dtype=np.float64)
 
 
 def directions(cosines: Array, uniform: Array) -> Array:
