@@ -30,10 +30,12 @@ def tasks() -> Registry[Task]:
 
 
 def named_tasks(names: Sequence[str] | None = None) -> tuple[Task, ...]:
-    """Return the named tasks, or all of them in order of their names.
+    """Return the named tasks; without names all that are asked of images, in order of their names.
 
     Raises:
         UnknownNameError: no task has a given name.
     """
     known = tasks()
-    return tuple(known.get(name)() for name in (known.names() if names is None else names))
+    if names is None:
+        return tuple(kind() for kind in known if kind.input == "images")
+    return tuple(known.get(name)() for name in names)

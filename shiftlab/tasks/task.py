@@ -40,6 +40,7 @@ class Task(ABC):
 
     Attributes:
         name: Name in configs, tables and as a pyhf channel.
+        input: What a head is asked of: images of deposits, or reconstructed tokens.
         statistic: The number whose bias is quoted.
         unit: Unit of the statistic.
         level: What a head is asked about: each event or each voxel.
@@ -54,6 +55,7 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
+    input: ClassVar[Literal["images", "tokens"]] = "images"
     statistic: ClassVar[str]
     unit: ClassVar[str]
     level: ClassVar[Literal["event", "voxel"]]

@@ -1,0 +1,118 @@
+"""Available energy: what a neutrino interaction leaves besides its lepton and neutrons, MeV, asked of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.task import Booleans, Floats, Task
+from shiftlab.tasks.truth import column
+
+__all__ = ["AvailableEnergy", "most_probable", "quantile_range"]
+
+_GEV: Final = 1000.0
+_LEAST: Final = 50.0
+"""MeV; ratios to a smaller true energy are not judged, as in minerva-ml's evaluation."""
+
+_WIDTH: Final = 0.05
+_GRID: Final = np.linspace(0.0, 3.0, 301)
+
+
+class AvailableEnergy(Task):
+    """Available energy without the muon, as arXiv:2604.12364 defines it; a head gives log(1 + E/GeV).
+
+    It is the kinetic energy of protons and the total energy of pions, charged kaons, electrons and photons. The
+    training loss is the Huber loss of the logarithm, as in that paper.
+    """
+
+    name = "available_energy"
+    input: ClassVar[Literal["images", "tokens"]] = "tokens"
+    statistic = "mean(reco/true - 1)"
+    unit = "1"
+    level = "event"
+    kind = "regression"
+    output_names = ("available_energy_MeV",)
+    empty = (0.0,)
+    truth_columns = ("available_energy",)
+    observable_label = "reconstructed available energy [MeV]"
+    edges = (0.0, 300.0, 600.0, 1000.0, 4000.0)
+
+    def scored(self, events: EventTable) -> Booleans:
+        """Return the events with a true available energy."""
+        return np.isfinite(self.truth(events)[:, 0])
+
+    def evaluated(self, events: EventTable) -> Booleans:
+        """Return the events with a true available energy of at least 50 MeV."""
+        return self.scored(events) & (self.truth(events)[:, 0] >= _LEAST)
+
+    def truth(self, events: EventTable) -> Floats:
+        """Return the available energy, MeV.
+
+        Raises:
+            DataError: the events have no such truth.
+        """
+        return column(events, "available_energy", self.name)[:, None]
+
+    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+        """Return log(1 + E/GeV); NaN where the truth is."""
+        logarithm: Floats = np.log1p(truth[:, 0] / _GEV)
+        return logarithm
+
+    def loss(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Return the Huber loss of log(1 + E/GeV)."""
+        return functional.smooth_l1_loss(raw[:, 0], target)
+
+    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+        """Return the reconstructed energy, MeV, not negative."""
+        return _GEV * torch.expm1(raw.clamp(min=0.0))
+
+    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
+        """Return the weighted mean of reco/true - 1, (..., replica)."""
+        mean: Floats = (outputs[..., 0] / truth[:, 0] - 1.0) @ weights.T / weights.sum(axis=1)
+        return mean
+
+    def observable(self, outputs: Floats) -> Floats:
+        """Return the reconstructed energy, MeV."""
+        return outputs[..., 0]
+
+    def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
+        """Return the interquartile range and the most probable value of reco/true."""
+        ratio = outputs[..., 0] / truth[:, 0]
+        return {"IQR of reco/true": quantile_range(ratio, weights), "MPV of reco/true": most_probable(ratio, weights)}
+
+    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
+        """Return the statistics of answering the mean energy for every event."""
+        ratio = np.average(truth[:, 0], weights=weights) / truth[:, 0]
+        label, one = "mean predictor", weights[None]
+        return {
+            self.statistic: (label, float(np.average(ratio, weights=weights) - 1.0)),
+            "IQR of reco/true": (label, float(quantile_range(ratio, one)[0])),
+            "MPV of reco/true": (label, float(most_probable(ratio, one)[0])),
+        }
+
+
+def quantile_range(values: Floats, weights: Floats) -> Floats:
+    """Return float64 (replica,): weighted 75% less 25% quantile of ``values`` (event,), weights (replica, event).
+
+    The quantile q is interpolated between values whose weight, counted up to their middle, brackets q.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, weight = values[order], weights[:, order]
+    level = (np.cumsum(weight, axis=1) - weight / 2) / weight.sum(axis=1, keepdims=True)
+    return np.array([np.subtract(*np.interp([0.75, 0.25], one, ordered)) for one in level], dtype=np.float64)
+
+
+def most_probable(values: Floats, weights: Floats) -> Floats:
+    """Return float64 (replica,): where the weighted density of ``values`` (event,) is largest between 0 and 3.
+
+    The density is smoothed by a Gaussian of width 0.05 and looked at in steps of 0.01.
+    """
+    kernel = np.exp(-0.5 * ((_GRID[:, None] - values) / _WIDTH) ** 2)
+    peak: Floats = _GRID[np.argmax(kernel @ weights.T, axis=0)]
+    return peak
