@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shiftlab.events.assembly import cut_and_assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.keys import identities, identity
+from shiftlab.events.keys import identity
 from shiftlab.events.linkage import masses
 from shiftlab.events.reader import Origin
 from shiftlab.events.steps import Steps
@@ -146,6 +146,8 @@ def assemble_truth(
     numbers: NDArray[np.int64],
     uid: str,
     origin: Origin,
+    *,
+    runs: NDArray[np.int64] | None = None,
 ) -> Deposits:
     """Return the deposits of edep-sim events with labels, particles and vertices.
 
@@ -158,8 +160,10 @@ def assemble_truth(
         numbers: int64 (event,), event numbers of the file.
         uid: Name of the file's content.
         origin: Subtracted from positions, cm.
+        runs: int64 (event,), run that each event number is of, where a file may hold several.
     """
     count = len(numbers)
+    names = [f"{uid}/{run}" for run in ([] if runs is None else runs.tolist())] or [uid] * count
     semantic, particle = labels_of_steps(steps, tracks)
     # Numbers stay those of the file, from 0; primaries have no parent.
     table = particle_table(tracks, count, trajectories.momentum, trajectories.place, origin, trajectories.vertex)
@@ -174,7 +178,7 @@ def assemble_truth(
         semantic,
         particle,
         trajectories.number.astype(np.int32)[steps.track],
-        key=identities(uid, numbers.tolist()),
+        key=np.array([identity(*pair) for pair in zip(names, numbers.tolist(), strict=True)], dtype=np.int64),
         vertex=_vertex_uid(numbers, vertices, trajectories),
         weight=np.ones(count),
         sample=("edepsim",) * count,
