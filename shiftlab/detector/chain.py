@@ -14,7 +14,7 @@ from shiftlab.detector.configuration import settings
 from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, STAGES, Effect
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.parameter import Parameter
-from shiftlab.detector.prepared import Prepared, prepare
+from shiftlab.detector.prepared import Prepared, missing_fields, prepare
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe
@@ -128,10 +128,29 @@ class Detector:
     def prepare(self, deposits: Deposits) -> Prepared:
         """Return what no universe changes about ``deposits``; to be kept and recorded in many universes.
 
+        Deposits that bring electrons of their own keep them: the chain starts with the charge that nominal
+        recombination turns into them, so that its shifts act relative to the file's own simulation.
+
         Raises:
-            DataError: a deposit has a NaN, infinite or negative number.
+            DataError: a deposit has a NaN, infinite or negative number, or electrons that nominally cannot be.
         """
-        return prepare(deposits, self.geometry, self.diffusion)
+        return prepare(deposits, self.geometry, self.diffusion, self._recombined, self._origin(deposits))
+
+    def refused(self, events: Deposits | Prepared) -> tuple[str, ...]:
+        """Return the nuisances that these events cannot answer, since their effect needs what the file lacks."""
+        missing = events.missing if isinstance(events, Prepared) else missing_fields(events)
+        needs = {effect.name: effect.needs for effect in self.effects}
+        return tuple(n.name for n in self.nuisances if set(needs[n.effect]) & set(missing))
+
+    def refuse(self, universe: Universe, events: Deposits | Prepared) -> None:
+        """Refuse a universe that displaces an effect that needs what the file of these events lacks.
+
+        Raises:
+            ConfigError: naming the nuisances, their effect, what it needs, and what is missing.
+        """
+        missing = events.missing if isinstance(events, Prepared) else missing_fields(events)
+        if missing:
+            _refuse_missing(self, universe, missing)
 
     def image(self, events: Prepared | Deposits, universe: Universe = NOMINAL, *, scale: float = 1.0) -> Image:
         """Return what the detector records of ``events`` in ``universe``.
@@ -142,10 +161,12 @@ class Detector:
             scale: factor on the energies, from ``mip_factor`` where the universe is recalibrated.
 
         Raises:
-            ConfigError: a value is outside its bounds, or ``events`` were prepared for another detector.
+            ConfigError: a value is outside its bounds, ``events`` were prepared for another detector, or an
+                effect is displaced that needs what they lack (``refused``).
             DataError: from ``prepare``.
         """
         prepared = self._prepared(events)
+        self.refuse(universe, prepared)
         values = self.values(universe)
         floor = self._floor(values)
         charge = self._arriving(prepared, universe, values)
@@ -224,13 +245,32 @@ class Detector:
     def _prepared(self, events: Prepared | Deposits) -> Prepared:
         if isinstance(events, Deposits):
             return self.prepare(events)
-        if events.origin != (self.geometry, self.diffusion):
+        if events.origin[:2] != (self.geometry, self.diffusion):
             raise ConfigError(f"these events were prepared for another geometry or diffusion than '{self.name}' has.")
+        if events.origin[2:] not in ((), (self._recombination,)):
+            raise ConfigError(f"these events were prepared for another nominal recombination than '{self.name}' has.")
         return events
 
+    @property
+    def _recombination(self) -> tuple[object, ...]:
+        """Effects of the stage ``recombine`` with their nominal values."""
+        values = self.values(NOMINAL)
+        return tuple((type(effect), tuple(sorted(values[effect.name].items()))) for effect in self._at(("recombine",)))
+
+    def _origin(self, deposits: Deposits) -> tuple[object, ...]:
+        """Return what events prepared from ``deposits`` depend on."""
+        shared = (self.geometry, self.diffusion)
+        return shared if deposits.electrons is None else (*shared, self._recombination)
+
+    def _recombined(self, charge: Charge) -> Charge:
+        """Return the nominal charge after recombination."""
+        return self._through(("recombine",), charge, NOMINAL, self.values(NOMINAL))
+
     def _arriving(self, prepared: Prepared, universe: Universe, values: Values) -> Charge:
-        charge = prepared.charge
-        for effect in self._at(DEPOSIT_STAGES):
+        return self._through(DEPOSIT_STAGES, prepared.charge, universe, values)
+
+    def _through(self, stages: tuple[str, ...], charge: Charge, universe: Universe, values: Values) -> Charge:
+        for effect in self._at(stages):
             stream = Stream(self.seed, effect.name, universe.throw)
             charge = effect.apply(charge, values[effect.name], stream)
         return charge
@@ -258,6 +298,19 @@ def _refuse_unfit(effect: Effect[Any]) -> None:
     missing = [name for name in effect.needs if name not in {field.name for field in fields(state)}]
     if missing:
         raise ConfigError(f"effect {effect.name} needs {', '.join(missing)}, which stage {effect.stage} does not have.")
+
+
+def _refuse_missing(detector: Detector, universe: Universe, missing: tuple[str, ...]) -> None:
+    """Refuse displaced parameters of effects that need a field that the file does not give."""
+    displaced = {name for name, value in universe.nuisances if value != 0}
+    for effect in detector.effects:
+        lacking = [name for name in effect.needs if name in missing]
+        names = [f"{effect.name}_{p.name}" for p in effect.parameters if f"{effect.name}_{p.name}" in displaced]
+        if lacking and names:
+            raise ConfigError(
+                f"universe '{universe.name}' displaces {', '.join(names)}, but effect {effect.name} needs "
+                f"{', '.join(lacking)}, which the file of these events does not give (no path length dx)."
+            )
 
 
 def _refuse_idle(effect: Effect[Any], values: Mapping[str, float], universe: Universe) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -11,14 +13,23 @@ from shiftlab.detector.footprint import Footprint, footprint
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Memory
-from shiftlab.errors import DataError
+from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits, EventTable
-from shiftlab.units import ELECTRONS_PER_MEV
+from shiftlab.units import ELECTRONS_PER_MEV, MIP_DEDX
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "missing_fields", "prepare"]
 
 _LARGEST_EVENT = 2.0**32
 _POINT = 1e-6
+
+_FROM_LENGTH: Final = ("dedx",)
+"""Fields of ``Charge`` that only the path length gives."""
+
+_AGREEMENT: Final = 1e-6
+"""How well the nominal charge after recombination must meet the file's own, relative."""
+
+Recombine = Callable[[Charge], Charge]
+"""The nominal effects of the stage ``recombine``, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +37,16 @@ class Prepared:
     """A batch of events that any universe of one detector can record.
 
     Attributes:
-        charge: deposits inside the volume; ``electrons`` are those set free, before recombination.
+        charge: deposits inside the volume; ``electrons`` are those set free, before recombination, as many as
+            nominal recombination turns into the file's own where the file has electrons.
         footprint: which cells collect them.
         cells: those cells, without charge.
         dropped: int64 (event,), number of deposits outside the volume, the same in every universe.
         dropped_energy: float64 (event,), their energy in MeV.
-        origin: geometry and diffusion constants that it was made with.
+        origin: what of the detector it was made with: geometry, diffusion constants and, where the file has
+            electrons, nominal recombination.
         memory: event-scope draws at these cells, filled by the first universe.
+        missing: fields of ``charge`` that the file does not give; no effect that needs one may be displaced.
     """
 
     charge: Charge
@@ -40,8 +54,9 @@ class Prepared:
     cells: Cells
     dropped: Tensor
     dropped_energy: Tensor
-    origin: tuple[Geometry, tuple[float, float]]
+    origin: tuple[object, ...]
     memory: Memory
+    missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -53,14 +68,35 @@ class Prepared:
         return self.charge.table
 
 
-def prepare(deposits: Deposits, geometry: Geometry, diffusion: tuple[float, float]) -> Prepared:
+def missing_fields(deposits: Deposits) -> tuple[str, ...]:
+    """Return the fields of ``Charge`` that deposits do not give: ``dedx`` where they have no length."""
+    return _FROM_LENGTH if "length" in deposits.missing else ()
+
+
+def prepare(
+    deposits: Deposits,
+    geometry: Geometry,
+    diffusion: tuple[float, float],
+    recombine: Recombine | None = None,
+    origin: tuple[object, ...] | None = None,
+) -> Prepared:
     """Return ``deposits`` made ready: outside ones dropped and counted, the others shared among cells.
 
     Deposits are taken at their midpoints; readers split steps longer than a cell. Path lengths below
-    1e-6 cm count as points.
+    1e-6 cm count as points. Deposits of a file without lengths get the dE/dx of a minimum-ionising muon,
+    2.1 MeV/cm, at which calibration returns their energy.
+
+    Args:
+        deposits: of the file.
+        geometry: volume and lattice.
+        diffusion: longitudinal and transverse constants, cm2/s.
+        recombine: nominal recombination; where the deposits have electrons, it is undone, so that the
+            nominal detector finds the file's own. None keeps the file's.
+        origin: record of what it was made with; geometry and diffusion when None.
 
     Raises:
-        DataError: a position, energy or length is NaN, infinite or negative, or an event is beyond 100 GeV.
+        DataError: a position, energy, length or number of electrons is NaN, infinite or negative, an event is
+            beyond 100 GeV, or no charge before recombination gives the file's electrons.
     """
     _refuse_bad(deposits)
     event = deposits.event_index
@@ -71,11 +107,12 @@ def prepare(deposits: Deposits, geometry: Geometry, diffusion: tuple[float, floa
     rows = torch.nonzero(inside).squeeze(1)
     event, position = event[rows], deposits.position[rows]
     energy = deposits.energy[rows].to(torch.float64)
-    length = deposits.length[rows].to(torch.float64)
-    dedx = torch.where(length > _POINT, energy / torch.clamp(length, min=_POINT), 0.0)
-    electrons = energy * ELECTRONS_PER_MEV
-    _refuse_huge(deposits.events, event, electrons)
-    charge = Charge(geometry, deposits.events, event, position, energy, dedx, electrons)
+    missing = missing_fields(deposits)
+    dedx = torch.full_like(energy, MIP_DEDX) if missing else _dedx(energy, deposits.length[rows].to(torch.float64))
+    charge = Charge(geometry, deposits.events, event, position, energy, dedx, energy * ELECTRONS_PER_MEV)
+    if deposits.electrons is not None:
+        charge = _undo(charge, deposits.electrons[rows].to(torch.float64), recombine, rows)
+    _refuse_huge(deposits.events, event, charge.electrons)
     shares, cell_event, cell = footprint(position, event, geometry, diffusion)
     key = deposits.events.key[cell_event]
     empty = torch.zeros(len(cell), dtype=torch.float64, device=cell.device)
@@ -86,9 +123,48 @@ def prepare(deposits: Deposits, geometry: Geometry, diffusion: tuple[float, floa
         cells=Cells(geometry, deposits.events, cell_event, key, cell, empty, floor),
         dropped=torch.bincount(outside, minlength=len(deposits)),
         dropped_energy=lost,
-        origin=(geometry, diffusion),
+        origin=(geometry, diffusion) if origin is None else origin,
         memory=Memory(lasting=(key, cell)),
+        missing=missing,
     )
+
+
+def _dedx(energy: Tensor, length: Tensor) -> Tensor:
+    """Return float64 (deposit,): MeV/cm of steps of ``energy`` (MeV) and ``length`` (cm); 0 for points."""
+    return torch.where(length > _POINT, energy / torch.clamp(length, min=_POINT), 0.0)
+
+
+def _undo(charge: Charge, escaped: Tensor, recombine: Recombine | None, rows: Tensor) -> Charge:
+    """Return the charge that nominal recombination turns into ``escaped`` (deposit,), electrons of the file.
+
+    Recombination multiplies the charge by a fraction R(dE/dx), which is found with one electron per deposit;
+    the charge is ``escaped / R``. Where R is 0, none may have escaped, and the charge is that of the energy.
+
+    Raises:
+        DataError: electrons escaped where nominally none do.
+        ConfigError: an effect of the stage does more than multiply the charge.
+    """
+    if recombine is None:
+        return charge.with_electrons(escaped)
+    fraction = recombine(charge.with_electrons(torch.ones_like(escaped))).electrons
+    blocked = fraction <= 0
+    wrong = torch.nonzero(blocked & (escaped > 0)).squeeze(1)
+    if len(wrong):
+        worst = int(wrong[0])
+        raise DataError(
+            f"deposit {int(rows[worst])} (event {int(charge.event[worst])}): {float(escaped[worst]):g} electrons "
+            f"escaped recombination in the file, but none do at {float(charge.dedx[worst]):g} MeV/cm in the nominal "
+            "detector."
+        )
+    start = torch.where(blocked, charge.electrons, escaped / torch.where(blocked, 1.0, fraction))
+    result = charge.with_electrons(start)
+    difference = (recombine(result).electrons - escaped).abs()
+    if bool((difference > _AGREEMENT * escaped).any()):
+        raise ConfigError(
+            "the effects of stage recombine do more than multiply the charge, so that the electrons of the file "
+            "cannot be traced back through them."
+        )
+    return result
 
 
 def _refuse_bad(deposits: Deposits) -> None:
@@ -97,6 +173,8 @@ def _refuse_bad(deposits: Deposits) -> None:
         "energy": deposits.energy.isfinite() & (deposits.energy >= 0),
         "length": deposits.length.isfinite() & (deposits.length >= 0),
     }
+    if deposits.electrons is not None:
+        columns["electrons"] = deposits.electrons.isfinite() & (deposits.electrons >= 0)
     for name, good in columns.items():
         if not bool(good.all()):
             row = int(torch.nonzero(~good)[0])
@@ -104,7 +182,7 @@ def _refuse_bad(deposits: Deposits) -> None:
             value = getattr(deposits, name)[row].tolist()
             raise DataError(
                 f"deposit {row} (event {event}, key {int(deposits.events.key[event])}): {name} = {value}; "
-                "positions must be finite, energies and lengths finite and not negative."
+                "positions must be finite, energies, lengths and electrons finite and not negative."
             )
 
 

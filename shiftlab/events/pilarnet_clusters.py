@@ -57,7 +57,7 @@ class Clusters:
         """Return semantic class (int8), particle id (int8, -1 in v1) and instance (int32) of every voxel."""
         size = self.columns["n_points"]
         pid = self.columns.get("pid", np.full(len(size), -1))
-        columns = {
+        columns: dict[str, NDArray[np.int8] | NDArray[np.int32]] = {
             "semantic": self.columns["semantic"].astype(np.int8),
             "particle": pid.astype(np.int8),
             "instance": self.columns["group"].astype(np.int32),
@@ -149,7 +149,7 @@ def leading(clusters: Clusters) -> Ints:
 
 def _first_of_each(rows: Ints, group: Ints) -> Ints:
     """Return the first of ``rows``, which are sorted by group, of each group."""
-    return rows[np.diff(group[rows], prepend=-1) != 0]
+    return np.asarray(rows[np.diff(group[rows], prepend=-1) != 0])
 
 
 def particle_table(clusters: Clusters, layout: Layout, pitch: float, origin: Origin) -> ParticleTable:

@@ -190,7 +190,7 @@ def _highest(column: Floats) -> int:
 
 
 def _no_index(column: NDArray[Any]) -> NDArray[np.bool_]:
-    return ~((np.floor(column) == column) & (column >= 0) & (column < SIDE))
+    return np.asarray(~((np.floor(column) == column) & (column >= 0) & (column < SIDE)))
 
 
 def _no_amount(column: NDArray[Any]) -> NDArray[np.bool_]:
@@ -198,4 +198,4 @@ def _no_amount(column: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _filled(column: NDArray[Any]) -> NDArray[np.bool_]:
-    return ~np.isnan(column)
+    return np.asarray(~np.isnan(column))

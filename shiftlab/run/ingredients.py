@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "make_universes",
     "read_events",
     "read_training",
+    "refuse_universes",
     "sample_summary",
 ]
 
@@ -101,6 +103,22 @@ def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, .
     for universe in found:
         detector.values(universe)
     return tuple(found)
+
+
+def refuse_universes(detector: Detector, universes: Iterable[Universe], events: Deposits, muons: Deposits) -> None:
+    """Refuse universes that these events cannot answer, before anything is trained or evaluated.
+
+    Raises:
+        ConfigError: an effect is displaced that needs what the file lacks; the message gives the keys to leave it out.
+    """
+    for universe in universes:
+        for sample in (events, muons) if universe.recalibrate == "mip" else (events,):
+            try:
+                detector.refuse(universe, sample)
+            except ConfigError as error:
+                refused = [n for n in detector.nuisances if n.name in detector.refused(sample)]
+                keys = " ".join(f"detector.effects.{n.effect}.{n.parameter.name}.sigma=0" for n in refused)
+                raise ConfigError(f"{error} Leave such parameters out of the study with {keys}") from error
 
 
 def sample_summary(detector: Detector, events: Deposits) -> dict[str, float]:

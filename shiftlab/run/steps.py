@@ -23,6 +23,7 @@ from shiftlab.run.ingredients import (
     identity,
     make_universes,
     read_events,
+    refuse_universes,
     sample_summary,
 )
 from shiftlab.run.study import Study, studies
@@ -79,6 +80,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     recorded = sample_summary(detector, events)
     _say(f"detector: {recorded['charge_kept']:.1%} of the charge is above threshold", progress)
     universes = make_universes(config, detector)
+    refuse_universes(detector, universes, events, muons)
     checkpoints = retrained(config, folder.path, device) if config.retrain else config.arms.checkpoints
     arms = load_arms(checkpoints, config.arms.names, config.arms.seeds)
     responses = respond(
