@@ -14,7 +14,7 @@ from shiftlab.events.keys import identity
 
 __all__ = ["content_name", "ends", "row_keys"]
 
-_SAMPLED = 1000
+_SAMPLED = 256
 
 
 def content_name(format: str, arrays: Iterable[NDArray[np.generic]]) -> str:
@@ -27,7 +27,7 @@ def content_name(format: str, arrays: Iterable[NDArray[np.generic]]) -> str:
 
 
 def ends(length: int) -> tuple[slice, slice]:
-    """Return the rows of a dataset that stand for it: its first and its last thousand."""
+    """Return the rows of a dataset that stand for it: its first and its last 256."""
     return slice(0, min(_SAMPLED, length)), slice(max(0, length - _SAMPLED), length)
 
 

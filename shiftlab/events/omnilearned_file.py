@@ -143,7 +143,14 @@ class OmniLearnedFile:
         return content_name("omnilearned", [np.array(self.shape), *pieces])
 
     def _ids(self, column: Tensor, first: int, offsets: Tensor) -> Tensor:
+        column = column.contiguous()
         particle = column.to(torch.int64)
+        if len(column) == 0 or (
+            torch.equal(particle.to(column.dtype), column)
+            and int(particle.min()) >= 0
+            and int(particle.max()) < len(self.layout.kinds)
+        ):
+            return particle
         bad = torch.nonzero((particle != column) | (particle < 0) | (particle >= len(self.layout.kinds)))
         if len(bad):
             row = int(bad[0])

@@ -29,9 +29,12 @@ def index_files(folder: Path) -> list[Path]:
 
 def is_index(path: Path) -> bool:
     """Say whether a file is a NumPy array of whole numbers with two columns."""
+    with path.open("rb") as stream:
+        if stream.read(6) != np.lib.format.MAGIC_PREFIX:
+            return False
     try:
         index = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, TypeError, SyntaxError, EOFError, OverflowError, MemoryError):
         return False
     return isinstance(index, np.ndarray) and index.ndim == 2 and index.shape[1] == 2 and index.dtype.kind in "iu"
 

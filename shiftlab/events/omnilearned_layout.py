@@ -128,8 +128,8 @@ def _has_id(data: Any, width: int, choices: Choices) -> tuple[bool, str]:
     if "columns" in data.attrs or width == KINEMATICS:
         return False, "stated in the file" if "columns" in data.attrs else "there are four columns"
     # Ids are whole numbers; an added feature (a tanh, an error) is not, over a thousand events.
-    column = data[:1000, :, ID_COLUMN]
-    whole = bool(np.all(column == np.floor(column)))
+    column = data[:1000, :, ID_COLUMN].astype(np.float32)
+    whole = bool(np.all((column == np.floor(column)) | ~np.isfinite(column)))
     return (
         whole,
         f"column 4 of the first {len(column)} events has {'only whole' if whole else 'not only whole'} numbers",
