@@ -1,0 +1,144 @@
+"""The sub-command that sends deposits through a scintillator detector: ``shiftlab record``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shiftlab.errors import ConfigError, DataError, UnknownNameError
+
+if TYPE_CHECKING:
+    from shiftlab.detector import ScintillatorDetector
+    from shiftlab.events import BadEvent, Tokens
+
+__all__ = ["add"]
+
+_DESCRIPTION = """\
+Send the deposits of a file through a scintillator detector and write the tokens that it reconstructs. OUT is a token
+file of minerva-ml where it ends in .pb (held in memory until it is written), else a sample file of this project. The
+same events, detector and seed give the same tokens for any batch."""
+
+_OWN = ("detector", "batch", "origin")
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the sub-command to the parser."""
+    record = commands.add_parser(
+        "record", parents=[common], help="send deposits through a detector that gives tokens", description=_DESCRIPTION
+    )
+    record.add_argument("file", type=Path, help="deposits that say which particle made them")
+    record.add_argument("out", type=Path, help="tokens: NAME.pb or NAME.h5")
+    record.add_argument(
+        "words",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="detector=minerva_like batch=256 origin=[x,y,z] (cm, subtracted from places) seed=2 "
+        "response.light_yield=6 toy.blob_energy=2: keys of the detector's configuration",
+    )
+    record.add_argument("--skip-bad", action="store_true", help="leave bad events out, and count and list them")
+    record.set_defaults(action=_record)
+
+
+def _record(given: argparse.Namespace) -> int:
+    """Record a file and say how fast."""
+    detector, settings, batch, origin = _settings(given.words)
+    from shiftlab.events import open_events
+
+    with open_events(given.file) as source:
+        events = len(source)
+        if source.holds != "deposits":
+            raise DataError(f"{given.file}: holds {source.holds}; a detector records deposits.")
+    bad: list[BadEvent] | None = [] if given.skip_bad else None
+    started = time.monotonic()
+    pieces = _tokens(given.file, detector, batch, origin, events, bad)
+    made = {"detector": settings, "deposits": given.file.name}
+    if given.out.suffix == ".pb":
+        count, tokens = _write_archive(given.out, pieces)
+    else:
+        count, tokens = _write_sample(given.out, pieces, made)
+    seconds = max(time.monotonic() - started, 1e-9)
+    print(f"{given.out}: {count} events, {tokens} tokens; {count / seconds:.0f} events/s")
+    for one in bad or ():
+        print(f"  left out event {one.number}: {one.reason}")
+    return 0
+
+
+def _settings(words: Sequence[str]) -> tuple[ScintillatorDetector, dict[str, Any], int, tuple[float, float, float]]:
+    """Return the detector, its configuration as plain values, events a batch, and the origin."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from shiftlab.config import config_dir, options
+    from shiftlab.detector import ScintillatorDetector
+
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"'{word}' is given; key=value is wanted.")
+    try:
+        typed: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(words)))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{' '.join(words)}: {error}") from error
+    own = {key: typed.pop(key) for key in _OWN if key in typed}
+    name = str(own.get("detector", "minerva_like"))
+    if name not in options("detector"):
+        raise UnknownNameError("detector", name, options("detector"))
+    declared = OmegaConf.load(config_dir() / "detector" / f"{name}.yaml")
+    if "toy" not in declared:
+        raise ConfigError(f"detector={name} gives images, not tokens; `shiftlab record` takes detector=minerva_like.")
+    settings: Any = OmegaConf.to_container(OmegaConf.merge(declared, typed))
+    batch = own.get("batch", 256)
+    if not isinstance(batch, int) or batch < 1:
+        raise ConfigError(f"batch={batch}: a whole number of events of at least 1 is wanted.")
+    return ScintillatorDetector.from_config(settings), settings, batch, _origin(own.get("origin", [0.0, 0.0, 0.0]))
+
+
+def _origin(value: Any) -> tuple[float, float, float]:
+    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(one, int | float) for one in value):
+        raise ConfigError(f"origin={value}: three numbers are wanted, say origin=[-115,-115,-298] (cm).")
+    x, y, z = (float(one) for one in value)
+    return x, y, z
+
+
+def _tokens(
+    file: Path,
+    detector: ScintillatorDetector,
+    batch: int,
+    origin: tuple[float, float, float],
+    events: int,
+    bad: list[BadEvent] | None,
+) -> Iterator[Tokens]:
+    """Give the tokens batch by batch, with a bar on a terminal."""
+    from tqdm import tqdm
+
+    from shiftlab.events import stream
+
+    with tqdm(total=events, unit="event", desc=file.name, disable=not sys.stderr.isatty()) as bar:
+        for piece in stream(file, origin=origin, chunk=batch, skipped=bad):
+            yield detector.tokens(piece)
+            bar.update(len(piece))
+
+
+def _write_archive(out: Path, pieces: Iterator[Tokens]) -> tuple[int, int]:
+    from shiftlab.events import concatenate_tokens
+    from shiftlab.events.minerva_write import write_minerva_ml
+
+    tokens = concatenate_tokens(list(pieces))
+    write_minerva_ml(out, tokens)
+    return len(tokens), len(tokens.particle)
+
+
+def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any]) -> tuple[int, int]:
+    from shiftlab.events.sample_writer import SampleWriter
+    from shiftlab.provenance import canonical_json
+
+    count = 0
+    attributes = {"detector": canonical_json(made["detector"]), "deposits": made["deposits"]}
+    with SampleWriter(out, holds="tokens", attributes=attributes, provenance={"recorded": made}) as writer:
+        for piece in pieces:
+            writer.append(piece)
+            count += len(piece.particle)
+        return len(writer), count
