@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.particles import ParticleTable
-from shiftlab.events.steps import Steps, subdivide
+from shiftlab.events.steps import Steps, cell_midpoints
 from shiftlab.events.tracks import Tracks, attach_fragments, label_tracks, species
 
-__all__ = ["assemble", "cut_and_assemble", "labels_of_steps", "particle_table"]
+__all__ = ["assemble", "labels_of_steps", "particle_table"]
 
 
 def assemble(
     steps: Steps,
-    length: NDArray[np.float64],
+    length: NDArray[np.float64] | None,
     semantic: NDArray[np.int8],
     particle: NDArray[np.int8],
     *,
@@ -35,9 +36,11 @@ def assemble(
 ) -> Deposits:
     """Return deposits at the midpoints of steps, which must be in order of their events.
 
+    Steps longer than a cell are cut into equal parts first; each part has the dE/dx of its step.
+
     Args:
-        steps: Steps no longer than a cell.
-        length: float64 (step,), cm, path length of each step.
+        steps: Steps of any length.
+        length: float64 (step,), cm, path length of each step; None takes the distance from start to end.
         semantic: int8 (step,).
         particle: int8 (step,).
         key: int64 (event,).
@@ -53,16 +56,21 @@ def assemble(
     count = len(key)
     visible = np.bincount(steps.event, steps.energy, count).astype(np.float64)
     every = {"visible_energy": visible, **truth}
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(steps.event, minlength=count))]).astype(np.int64)
-    position = steps.midpoint
-    position -= np.asarray(origin)
+    middle, pieces, straight = cell_midpoints(steps, origin)
+    length = straight if length is None else length
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(steps.event, pieces, count))]).astype(np.int64)
+
+    def each(column: NDArray[Any], kind: type) -> Tensor:
+        column = column.astype(kind, copy=False)
+        return torch.from_numpy(column if len(middle) == len(pieces) else np.repeat(column, pieces))
+
     return Deposits(
         offsets=torch.from_numpy(offsets),
-        position=torch.from_numpy(position.astype(np.float32)),
-        energy=torch.from_numpy(steps.energy.astype(np.float32)),
-        length=torch.from_numpy(length.astype(np.float32)),
-        semantic=torch.from_numpy(semantic),
-        particle=torch.from_numpy(particle),
+        position=torch.from_numpy(middle),
+        energy=each(steps.energy / pieces, np.float32),
+        length=each(length / pieces, np.float32),
+        semantic=each(semantic, np.int8),
+        particle=each(particle, np.int8),
         events=EventTable(
             key=torch.from_numpy(key),
             vertex=torch.from_numpy(vertex.copy()),
@@ -71,27 +79,9 @@ def assemble(
             truth={name: torch.from_numpy(np.array(column, dtype=np.float64)) for name, column in every.items()},
             selected=torch.ones(count, dtype=torch.bool),
         ),
-        instance=None if instance is None else torch.from_numpy(instance),
+        instance=None if instance is None else each(instance, np.int32),
         particles=particles,
         missing=missing,
-    )
-
-
-def cut_and_assemble(
-    steps: Steps,
-    length: NDArray[np.float64],
-    semantic: NDArray[np.int8],
-    particle: NDArray[np.int8],
-    instance: NDArray[np.int32],
-    **events: Any,
-) -> Deposits:
-    """Return deposits of steps of any length, cut to one cell at most; arguments as for ``assemble``."""
-    parts, source = subdivide(steps)
-    if len(parts) == len(steps):
-        return assemble(parts, length, semantic, particle, instance=instance, **events)
-    pieces = np.bincount(source, minlength=len(steps))
-    return assemble(
-        parts, (length / pieces)[source], semantic[source], particle[source], instance=instance[source], **events
     )
 
 

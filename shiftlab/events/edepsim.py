@@ -12,7 +12,7 @@ from numpy.lib.recfunctions import repack_fields
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.assembly import cut_and_assemble
+from shiftlab.events.assembly import assemble
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.edepsim_truth import Trajectories, Vertices, assemble_truth
 from shiftlab.events.hdf5 import open_hdf5, overlap, reading, table
@@ -122,12 +122,12 @@ class SegmentsSource(Source):
         number = block.integers("track", least=-1, most=LARGEST)
         steps, length = _steps(block, event_of_rows(block, numbers, "segments"), number)
         key, nothing = identities(self._uid, numbers.tolist()), np.full(len(numbers), np.nan)
-        return cut_and_assemble(
+        return assemble(
             steps,
             length,
             np.full(len(steps), -1, dtype=np.int8),
             species(block.integers("pdg")),
-            number.astype(np.int32),
+            instance=number.astype(np.int32),
             key=key,
             vertex=key,
             weight=np.ones(len(numbers)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import lzma
 import mmap
 import struct
@@ -147,8 +148,7 @@ class EdepSimRootSource(Source):
         steps, trajectories, tracks, vertices = join_records(records)
         return assemble_truth(
             steps,
-            # TrackLength counts the secondaries of a segment as well; the HDF5 forms have this distance as dx.
-            steps.length,
+            None,  # the distance, as dx of the HDF5 forms; TrackLength counts a segment's secondaries as well
             trajectories,
             tracks,
             vertices,
@@ -177,10 +177,9 @@ class EdepSimRootSource(Source):
 
 def _uproot(path: Path) -> ModuleType:
     try:
-        import uproot
+        return importlib.import_module("uproot")
     except ImportError as error:
         raise ConfigError(f'{path}: reading ROOT files needs uproot: pip install "shiftlab[root]".') from error
-    return uproot
 
 
 def _layout(path: Path, file: Any, name: str) -> list[tuple[str, str]]:

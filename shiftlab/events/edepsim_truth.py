@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.events.assembly import cut_and_assemble, labels_of_steps, particle_table
+from shiftlab.events.assembly import assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.keys import identity
 from shiftlab.events.linkage import masses
@@ -134,12 +134,12 @@ def kinetic_energy(
     nuclear = np.where(np.abs(pdg) >= 10**9, (np.abs(pdg) // 10 % 1000) * _ATOMIC_MASS_UNIT, 0.0)
     mass = np.where(np.isfinite(mass), mass, np.where(np.isfinite(invariant), invariant, nuclear))
     total = np.sqrt(square + mass * mass) + mass
-    return np.divide(square, total, out=np.zeros_like(square), where=total > 0.0)
+    return np.asarray(np.divide(square, total, out=np.zeros_like(square), where=total > 0.0), dtype=np.float64)
 
 
 def assemble_truth(
     steps: Steps,
-    length: NDArray[np.float64],
+    length: NDArray[np.float64] | None,
     trajectories: Trajectories,
     tracks: Tracks,
     vertices: Vertices,
@@ -153,7 +153,7 @@ def assemble_truth(
 
     Args:
         steps: Steps, in order of their events; ``track`` is the row in ``trajectories``.
-        length: float64 (step,), path length, cm.
+        length: float64 (step,), path length, cm; None takes the distance from start to end.
         trajectories: The events' trajectories.
         tracks: The same as tracks.
         vertices: The events' interaction vertices.
@@ -172,12 +172,12 @@ def assemble_truth(
     single = np.full((count, 3), np.nan)
     single[vertices.event] = vertices.place - np.asarray(origin)
     single[per_event != 1] = np.nan
-    return cut_and_assemble(
+    return assemble(
         steps,
         length,
         semantic,
         particle,
-        trajectories.number.astype(np.int32)[steps.track],
+        instance=trajectories.number.astype(np.int32)[steps.track],
         key=np.array([identity(*pair) for pair in zip(names, numbers.tolist(), strict=True)], dtype=np.int64),
         vertex=_vertex_uid(numbers, vertices, trajectories),
         weight=np.ones(count),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftlab.events.assembly import cut_and_assemble, labels_of_steps, particle_table
+from shiftlab.events.assembly import assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.hdf5 import open_hdf5, overlap, reading
 from shiftlab.events.keys import identities, identity
@@ -134,12 +134,12 @@ class Geant4Source(Source):
         tracks, particles = _tracks(self._trajectories.between(*bounds), numbers, self._origin)
         steps, instance = _steps(self._segments.between(*bounds), numbers, tracks)
         semantic, particle = labels_of_steps(steps, tracks)
-        return cut_and_assemble(
+        return assemble(
             steps,
-            steps.length,
+            None,
             semantic,
             particle,
-            instance,
+            instance=instance,
             key=identities(self._uid, numbers),
             vertex=_vertex_uid(vertices),
             weight=weight,
@@ -160,7 +160,7 @@ def _uid(file: Any, vertices: EventRows) -> tuple[str, NDArray[np.int64]]:
     content = hashlib.blake2b(f"{json.dumps(attributes, sort_keys=True)}/".encode(), digest_size=8)
     numbers = [np.empty(0, dtype=np.int64)]
     for block in vertices.blocks():
-        content.update(block.rows.tobytes().hex().encode())
+        content.update(block.pieces[0].tobytes().hex().encode())
         numbers.append(block.event)
     content.update(f"/{segments}".encode())
     return f"geant4/{int.from_bytes(content.digest(), 'little', signed=True)}", np.concatenate(numbers)
@@ -200,7 +200,7 @@ def _steps(block: Block, numbers: NDArray[np.int64], tracks: Tracks) -> tuple[St
 def _vertex_uid(vertices: Block) -> NDArray[np.int64]:
     """Return the identity of each vertex: its place, kind, neutrino and lepton; not its event number."""
     rows = zip(*(vertices[name].tolist() for name in _NAMING), strict=True)
-    return np.array([identity("geant4", *(str(value) for value in row)) for row in rows], dtype=np.int64)
+    return np.array([identity("geant4", "/".join(map(str, row))) for row in rows], dtype=np.int64)
 
 
 def _samples(vertices: Block) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 
 from shiftlab.errors import DataError, nearest
+from shiftlab.events.hdf5_heaps import ALWAYS, refuse_broken_heaps
 
 __all__ = ["open_hdf5", "overlap", "reading", "require", "table"]
 
@@ -32,6 +33,8 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """
     if not h5py.is_hdf5(path):
         raise DataError(f"{path}: not an HDF5 file.")
+    if path.stat().st_size <= ALWAYS:
+        refuse_broken_heaps(path)
     with reading(path):
         file = h5py.File(path, "r")
     with file:
@@ -73,13 +76,13 @@ def table(file: Any, name: str) -> Any:
     """
     with reading(file.filename):
         dataset = file.get(name)
-        names = getattr(getattr(dataset, "dtype", None), "names", None)
-        if names is None or dataset.ndim != 1:
+        dtype: Any = getattr(dataset, "dtype", None)
+        if getattr(dtype, "names", None) is None or dataset.ndim != 1:
             raise DataError(f"{file.filename}: no table '{name}'; it has {', '.join(sorted(file)) or 'nothing'}.")
         stored = dataset.id.get_storage_size()
-    if len(dataset) * dataset.dtype.itemsize > _MOST_COMPRESSED * stored:
+    if len(dataset) * dtype.itemsize > _MOST_COMPRESSED * stored:
         raise DataError(
-            f"{file.filename}: table '{name}' claims {len(dataset)} rows of {dataset.dtype.itemsize} bytes, "
+            f"{file.filename}: table '{name}' claims {len(dataset)} rows of {dtype.itemsize} bytes, "
             f"but the file holds {stored} bytes of it: truncated or damaged HDF5 file."
         )
     return dataset
@@ -95,7 +98,8 @@ def require(dataset: Any, wanted: Mapping[str, str]) -> None:
     Raises:
         DataError: a column is missing (the message lists those that are there) or of another type.
     """
-    have = dataset.dtype.names
+    dtype = dataset.dtype  # worked out anew at each call
+    have = dtype.names
     where = f"{dataset.file.filename}: table '{dataset.name.lstrip('/')}'"
     for name, kind in wanted.items():
         if name not in have:
@@ -104,7 +108,7 @@ def require(dataset: Any, wanted: Mapping[str, str]) -> None:
             raise DataError(f"{where} has no column '{name}'.{hint} It has {', '.join(have)}.")
         shape = (3,) if kind == "vector" else ()
         scalar = "real" if kind == "vector" else kind
-        given = dataset.dtype[name]
+        given = dtype[name]
         if given.base.kind not in _KINDS[scalar] or given.shape != shape:
             allowed = f"three {_WORDS[scalar]} a row" if shape else _WORDS[scalar]
             raise DataError(f"{where}: column '{name}' is of type {given}; allowed: {allowed}.")

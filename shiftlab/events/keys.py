@@ -19,7 +19,14 @@ def identity(*parts: str | int) -> int:
 
 def identities(prefix: str, numbers: Iterable[int]) -> NDArray[np.int64]:
     """Return int64 (number,): the identity of each number under ``prefix``."""
-    return np.array([identity(prefix, int(number)) for number in numbers], dtype=np.int64)
+    # The prefix, which may be long, is hashed once.
+    begun = hashlib.blake2b(f"{prefix}/".encode(), digest_size=8)
+    result = []
+    for number in numbers:
+        one = begun.copy()
+        one.update(str(int(number)).encode())
+        result.append(int.from_bytes(one.digest(), "little", signed=True))
+    return np.array(result, dtype=np.int64)
 
 
 def random_generator(*parts: str | int) -> np.random.Generator:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_STEP", "Steps", "subdivide"]
+__all__ = ["MAX_STEP", "Steps", "cell_midpoints", "subdivide"]
 
 MAX_STEP = 0.3
 """Longest step that deposits may have, cm: one cell of the virtual detector."""
+
+
+_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,7 @@ class Steps:
     @property
     def length(self) -> NDArray[np.float64]:
         """float64 (step,), cm: distance from start to end; 0 for points."""
-        span = self.end - self.start
-        span *= span
-        return np.asarray(np.sqrt(span[:, 0] + span[:, 1] + span[:, 2]), dtype=np.float64)
+        return _norm(self.end - self.start)
 
     @property
     def midpoint(self) -> NDArray[np.float64]:
@@ -66,7 +67,7 @@ def subdivide(steps: Steps, longest: float = MAX_STEP) -> tuple[Steps, NDArray[n
     Returns:
         The parts, in the order of the steps, and int64 (part,), the row of the step that each comes from.
     """
-    pieces = np.maximum(np.ceil(steps.length / longest * (1.0 - 1e-9)), 1.0).astype(np.int64)
+    pieces = _pieces(steps.length, longest)
     span = steps.end - steps.start
     if pieces.max(initial=1) == 1:
         span += steps.start
@@ -87,3 +88,46 @@ def subdivide(steps: Steps, longest: float = MAX_STEP) -> tuple[Steps, NDArray[n
         time=steps.time[source],
     )
     return parts, source
+
+
+def cell_midpoints(
+    steps: Steps, origin: tuple[float, float, float] = (0.0, 0.0, 0.0), longest: float = MAX_STEP
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    """Return what ``subdivide`` gives where only places are wanted; worked out by parts that fit a processor's cache.
+
+    Returns:
+        float32 (part, 3), cm, the midpoints of the parts less ``origin``; int64 (step,), the number of parts of each
+        step; and float64 (step,), cm, the length of each step.
+    """
+    pieces, length = np.empty(len(steps), dtype=np.int64), np.empty(len(steps))
+    blocks = [np.empty((0, 3), dtype=np.float32)]
+    for first in range(0, len(steps), _ROWS):
+        part = slice(first, first + _ROWS)
+        start, span = steps.start[part], steps.end[part] - steps.start[part]
+        length[part] = _norm(span)
+        pieces[part] = _pieces(length[part], longest)
+        blocks.append((_middles(start, span, pieces[part]) - np.asarray(origin)).astype(np.float32))
+    return np.concatenate(blocks), pieces, length
+
+
+def _middles(start: NDArray[np.float64], span: NDArray[np.float64], pieces: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return float64 (part, 3): midpoints of the equal parts of steps; ends are rounded as ``subdivide`` does."""
+    if pieces.max(initial=1) > 1:
+        span = np.repeat(span / pieces[:, None], pieces, axis=0)
+        number = np.arange(len(span)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        start = span * number[:, None] + np.repeat(start, pieces, axis=0)
+    span = span + start
+    span += start
+    span *= 0.5
+    return span
+
+
+def _norm(span: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return float64 (step,): the length of each vector of (step, 3)."""
+    square = span * span
+    return np.asarray(np.sqrt(square[:, 0] + square[:, 1] + square[:, 2]), dtype=np.float64)
+
+
+def _pieces(length: NDArray[np.float64], longest: float) -> NDArray[np.int64]:
+    """Return int64 (step,): into how many parts a step is cut."""
+    return np.maximum(np.ceil(length / longest * (1.0 - 1e-9)), 1.0).astype(np.int64)

@@ -20,22 +20,23 @@ class Block:
     """Rows of a table that are in memory, with the number of the first, for messages.
 
     Attributes:
-        rows: The rows, as the file has them.
+        pieces: The rows, as the file has them, in one array per stretch that was read.
         first: Number of the first row in the table.
         event: int64 (row,), the event number of each.
     """
 
-    def __init__(self, owner: EventRows, rows: NDArray[Any], first: int, event: NDArray[np.int64]) -> None:
+    def __init__(self, owner: EventRows, pieces: list[NDArray[Any]], first: int, event: NDArray[np.int64]) -> None:
         """Remember the table that the rows are of."""
-        self._owner, self.rows, self.first, self.event = owner, rows, first, event
+        self._owner, self.pieces, self.first, self.event = owner, pieces, first, event
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.rows)
+        return len(self.event)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a column by its name in the reader, as a view of the rows."""
-        return np.asarray(self.rows[self._owner.names[name]])
+        """Return a column by its name in the reader."""
+        columns = [piece[self._owner.names[name]] for piece in self.pieces]
+        return np.asarray(columns[0]) if len(columns) == 1 else np.concatenate(columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,14 +72,17 @@ class Block:
                 event, row and column.
         """
         column = self[name].astype(np.float64)
-        self._refuse([name], column.reshape(len(column), -1), positive=positive)
+        self._refuse([name], column, positive=positive)
         return column
 
     def points(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Return three columns as float64 (row, 3); errors as for ``reals``."""
         result = np.empty((len(self), 3))
-        for axis, name in enumerate(names):
-            result[:, axis] = self[name]
+        at = 0
+        for piece in self.pieces:
+            for axis, name in enumerate(names):
+                result[at : at + len(piece), axis] = piece[self._owner.names[name]]
+            at += len(piece)
         self._refuse(names, result, positive=False)
         return result
 
@@ -88,15 +92,17 @@ class Block:
         return DataError(f"{self._owner.path}: {place}: row {self.first + row}: {what}")
 
     def _refuse(self, names: Sequence[str], values: NDArray[np.float64], *, positive: bool) -> None:
-        bad = ~np.isfinite(values)
-        if positive:
-            bad |= values < 0
-        if bad.any():
-            row, axis = (int(i) for i in np.argwhere(bad)[0])
-            name = self._owner.names[names[min(axis, len(names) - 1)]]
-            allowed = "a finite number, not negative" if positive else "a finite number"
-            place = f"table '{self._owner.name}', event {self.event[row]}: column '{name}' is {values[row, axis]}"
-            raise DataError(f"{self._owner.path}: {place} (row {self.first + row}); it must be {allowed}.")
+        if len(values) == 0:
+            return
+        least, most = values.min(), values.max()  # both are NaN where any value is
+        if np.isfinite(least) and np.isfinite(most) and not (positive and least < 0.0):
+            return
+        bad = ~np.isfinite(values) | (values < 0 if positive else False)
+        place = np.argwhere(bad)[0].tolist()
+        row, name = place[0], self._owner.names[names[min(place[-1], len(names) - 1) if len(names) > 1 else 0]]
+        allowed = "a finite number, not negative" if positive else "a finite number"
+        where = f"table '{self._owner.name}', event {self.event[row]}: column '{name}' is {values[tuple(place)]}"
+        raise DataError(f"{self._owner.path}: {where} (row {self.first + row}); it must be {allowed}.")
 
 
 class EventRows:
@@ -128,24 +134,25 @@ class EventRows:
         self.dataset = table(file, name)
         with reading(self.path):
             chunk = self.dataset.chunks[0] if self.dataset.chunks else 1
-            self.columns: tuple[str, ...] = self.dataset.dtype.names
-        self.names = {column: column for column in (*self.columns, *wanted)} | dict(names)
+            dtype = self.dataset.dtype
+            self.columns: tuple[str, ...] = dtype.names
+        self.names: dict[str, str] = {column: column for column in (*self.columns, *wanted)} | dict(names)
         require(self.dataset, {self.names[column]: kind for column, kind in wanted.items()})
-        wished = max(1, _BLOCK_BYTES // self.dataset.dtype.itemsize)
-        self._size = -(-wished // chunk) * chunk
-        self._number, self._block = -1, np.empty(0, dtype=self.dataset.dtype)
+        wished = max(1, _BLOCK_BYTES // dtype.itemsize)
+        self._size: int = -(-wished // chunk) * chunk
+        self._number, self._block = -1, np.empty(0, dtype=dtype)
         self._event = np.empty(0, dtype=np.int64)
         self._ends: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.dataset)
+        return int(self.dataset.shape[0])
 
     def blocks(self) -> Iterator[Block]:
         """Give every row of the table, a block at a time; errors as for ``between``."""
         for number in range(self._blocks):
             self._load(number)
-            yield Block(self, self._block, number * self._size, self._event)
+            yield Block(self, [self._block], number * self._size, self._event)
 
     def events(self) -> NDArray[np.int64]:
         """Return the distinct event numbers (int64, ascending); errors as for ``between``."""
@@ -174,13 +181,12 @@ class EventRows:
                 break
             number += 1
         mine = [i for i, piece in enumerate(rows) if len(piece)] or [0]
-        if len(mine) == 1:
-            return Block(self, rows[mine[0]], start, events[mine[0]])
-        return Block(self, np.concatenate([rows[i] for i in mine]), start, np.concatenate([events[i] for i in mine]))
+        numbers = events[mine[0]] if len(mine) == 1 else np.concatenate([events[i] for i in mine])
+        return Block(self, [rows[i] for i in mine], start, numbers)
 
     @property
     def _blocks(self) -> int:
-        return -(-len(self.dataset) // self._size)
+        return -(-len(self) // self._size)
 
     def _find(self, first: int | None) -> int:
         """Return the number of the first block that may hold an event of at least ``first``."""
@@ -203,8 +209,9 @@ class EventRows:
 
     def _last(self, number: int) -> int:
         """Return the event of the last row of a block, without keeping the block."""
-        if number in self._ends:
-            return self._ends[number][1]
+        known = self._ends.get(number)
+        if known is not None:
+            return known[1]
         row = min((number + 1) * self._size, len(self.dataset)) - 1
         with reading(self.path):
             return int(self.dataset[row][self.names["event"]])
