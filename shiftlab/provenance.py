@@ -7,22 +7,26 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
-from shiftlab.errors import RunError
+from shiftlab.errors import ConfigError, RunError
 
 __all__ = [
     "canonical_json",
+    "catalogue_version",
     "claim_folder",
     "digest_file",
     "digest_json",
     "digest_source",
+    "provenance_record",
     "versions",
     "write_json",
     "write_text",
@@ -56,13 +60,37 @@ def digest_source() -> str:
     import shifts
     import studies
 
+    return _digest_packages(shiftlab, shifts, studies)
+
+
+def catalogue_version() -> str:
+    """Return the digest over the source of every effect that comes with shiftlab (the package ``shifts``)."""
+    import shifts
+
+    return _digest_packages(shifts)
+
+
+def _digest_packages(*packages: ModuleType) -> str:
     total = hashlib.sha256()
-    for package in (shiftlab, shifts, studies):
+    for package in packages:
         root = Path(str(package.__file__)).parent
         for file in sorted(root.rglob("*.py")):
             total.update(f"{package.__name__}/{file.relative_to(root).as_posix()}\n".encode())
             total.update(file.read_bytes())
     return total.hexdigest()
+
+
+def provenance_record(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says of its making: versions, digests of source and catalogue, and what the caller gives.
+
+    Raises:
+        ConfigError: the caller gives a key that is filled here.
+    """
+    known = {"versions": versions(), "source": digest_source(), "catalogue": catalogue_version()}
+    taken = sorted(known.keys() & given.keys())
+    if taken:
+        raise ConfigError(f"provenance: {', '.join(taken)} cannot be given; they are found out.")
+    return {**given, **known}
 
 
 def versions() -> dict[str, str]:
@@ -99,9 +127,15 @@ def write_whole(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}. The previous file stays.") from error
+        raise RunError(f"cannot write {path}: {_reason(error)}. The previous file stays.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    """Return what went wrong; HDF5 gives the system's words among many others."""
+    found = re.search(r"error message = '([^']*)'", str(error))
+    return found.group(1) if found else error.strerror or str(error)
 
 
 def write_text(path: Path, text: str) -> None:

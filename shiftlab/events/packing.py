@@ -1,20 +1,24 @@
-"""Deposits as integers of 16 and 8 bits: the arithmetic of the project's own sample format."""
+"""Deposits as integers: the arithmetic of the project's own sample format, and how exact it is."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftlab.errors import ConfigError
+
 __all__ = [
     "LOG_STEP",
     "POSITION_STEP",
+    "Box",
+    "Lattice",
     "decode_log",
-    "decode_position",
     "difference",
     "encode_log",
-    "encode_position",
     "merge",
     "restore",
 ]
@@ -22,40 +26,99 @@ __all__ = [
 POSITION_STEP: Final = 230.4 / 65536
 """Position quantum, cm (35 micrometres); a coordinate decodes to the middle of its quantum."""
 
+_COARSEST: Final = 0.01
+"""Largest position quantum, cm; boxes whose 65536th part is more are packed in 32 bits."""
+
 LOG_STEP: Final = 0.002
 """Quantum of the logarithm of energy and length: each is right to 0.1%."""
 
 SMALLEST: Final = 1.0e-6
 """Value of code 1, MeV or cm; code 0 is exactly 0 and smaller positive values become this."""
 
+_BLOCK: Final = 8192
+"""Values that are decoded at a time, so that what is worked out in between stays in the processor's cache."""
+
 U16 = NDArray[np.uint16]
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Low and high corner of a volume, cm."""
 
 
-def encode_position(value: NDArray[np.float64]) -> U16:
-    """Return uint16 codes of coordinates in [0, 230.4) cm."""
-    return np.floor(value / POSITION_STEP).clip(0, 65535).astype(np.uint16)
+@dataclass(frozen=True)
+class Lattice:
+    """Positions as unsigned integers: code k of an axis is the interval [k, k + 1] * step + origin, in cm.
+
+    Attributes:
+        origin: Where code 0 begins on each axis, cm.
+        step: Quantum of each axis, cm; a decoded position is right to half of it (and to float32).
+        bits: 16 or 32.
+    """
+
+    origin: tuple[float, float, float]
+    step: tuple[float, float, float]
+    bits: int
+
+    @classmethod
+    def of_box(cls, box: Box | None) -> Lattice:
+        """Return the lattice of a box: 65536 codes a side, or quanta of 35 um in 32 bits where those are too coarse.
+
+        Without a box, codes of 32 bits reach 75 km from the file's origin, in quanta of 35 um.
+
+        Raises:
+            ConfigError: a side of the box is not between 0 and 150 km.
+        """
+        if box is None:
+            return cls((-(2.0**31) * POSITION_STEP,) * 3, (POSITION_STEP,) * 3, 32)
+        low, high = box
+        sides = [top - bottom for bottom, top in zip(low, high, strict=True)]
+        if not all(0.0 < side <= 2**32 * POSITION_STEP for side in sides):
+            raise ConfigError(f"box = {box}: low and high corner in cm, each side more than 0 and at most 150 km.")
+        if max(sides) / 65536 <= _COARSEST:
+            return cls(low, (sides[0] / 65536, sides[1] / 65536, sides[2] / 65536), 16)
+        return cls(low, (POSITION_STEP,) * 3, 32)
+
+    def encode(self, position: NDArray[np.floating], axis: int) -> NDArray[Any]:
+        """Return the codes of coordinates (cm) along one axis; those outside become the nearest code."""
+        code = np.floor((position.astype(np.float64) - self.origin[axis]) / self.step[axis])
+        return code.clip(0, 2**self.bits - 1).astype(f"u{self.bits // 8}")
+
+    def decode(self, code: NDArray[Any], axis: int, out: NDArray[np.float32]) -> None:
+        """Write to ``out`` float32 cm: the middle of each quantum, worked out in float64 and rounded once."""
+        origin, step = self.origin[axis], self.step[axis]
+        for first in range(0, len(code), _BLOCK):
+            here = slice(first, first + _BLOCK)
+            value = np.add(code[here], 0.5, dtype=np.float64)
+            value *= step
+            value += origin
+            out[here] = value
 
 
-def decode_position(code: U16) -> NDArray[np.float32]:
-    """Return float32 cm: the middle of each quantum."""
-    return ((code.astype(np.float64) + 0.5) * POSITION_STEP).astype(np.float32)
+@cache
+def _log_table() -> NDArray[np.float32]:
+    """Return float32 (65536,): the value of every code of ``encode_log``; infinite beyond float32."""
+    with np.errstate(over="ignore"):
+        value = SMALLEST * np.exp((np.arange(65536) - 1.0) * LOG_STEP)
+        value[0] = 0.0
+        return np.asarray(value, dtype=np.float32)
 
 
-def encode_log(value: NDArray[np.float64]) -> U16:
+def encode_log(value: NDArray[np.floating]) -> U16:
     """Return uint16 codes: 0 for 0, else 1 + round(ln(value / SMALLEST) / LOG_STEP)."""
-    safe = np.maximum(value, SMALLEST)
+    safe = np.maximum(value.astype(np.float64), SMALLEST)
     code = 1.0 + np.rint(np.log(safe / SMALLEST) / LOG_STEP)
     return np.where(value > 0.0, code.clip(1, 65535), 0.0).astype(np.uint16)
 
 
 def decode_log(code: U16) -> NDArray[np.float32]:
-    """Return float32 MeV or cm for codes of ``encode_log``."""
-    value = SMALLEST * np.exp((code.astype(np.float64) - 1.0) * LOG_STEP)
-    return np.where(code > 0, value, 0.0).astype(np.float32)
+    """Return float32 MeV or cm (or electrons) for codes of ``encode_log``."""
+    table, value = _log_table(), np.empty(len(code), dtype=np.float32)
+    for first in range(0, len(code), _BLOCK):
+        here = slice(first, first + _BLOCK)
+        table.take(code[here], out=value[here], mode="clip")
+    return value
 
 
-def difference(code: U16, offsets: NDArray[np.int64]) -> U16:
-    """Return each code minus the one before it in its event, modulo 2^16; the first stays itself."""
+def difference(code: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    """Return each code minus the one before it in its event, modulo 2^bits; the first stays itself."""
     result = code.copy()
     result[1:] -= code[:-1]
     first = offsets[:-1][np.diff(offsets) > 0]
@@ -63,11 +126,12 @@ def difference(code: U16, offsets: NDArray[np.int64]) -> U16:
     return result
 
 
-def restore(step: U16, offsets: NDArray[np.int64]) -> U16:
-    """Undo ``difference``: running sums modulo 2^16 that begin anew in each event."""
-    total = np.cumsum(step, dtype=np.uint16)
-    before = np.concatenate([np.zeros(1, dtype=np.uint16), total])[offsets[:-1]]
-    return np.asarray(total - np.repeat(before, np.diff(offsets)), dtype=np.uint16)
+def restore(step: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    """Undo ``difference``: running sums modulo 2^bits that begin anew in each event; ``step`` is overwritten."""
+    first = offsets[:-1][offsets[1:] > offsets[:-1]]
+    if len(first) > 1:  # the code before an event's first one is the sum of the event before it
+        step[first[1:]] -= np.add.reduceat(step, first, dtype=step.dtype)[:-1]
+    return np.cumsum(step, dtype=step.dtype, out=step)
 
 
 def merge(
