@@ -18,6 +18,7 @@ from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens, concatenate_tokens
 from shiftlab.registry import Registry
+from shiftlab.units import PARTICLES, SEMANTIC
 
 __all__ = [
     "BadEvent",
@@ -282,15 +283,23 @@ def validate(events: Events, path: str | Path) -> None:
 
     Raises:
         DataError: no events, NaN or infinite positions, energies, lengths or weights, negative energies
-            or lengths, or duplicate event keys; the message names file, event and column.
+            or lengths, labels that no class has, or duplicate event keys; the message names file, event and column.
     """
     if len(events) == 0:
         raise DataError(f"{path}: no events.")
     if isinstance(events, Deposits):
         for name in ("position", "energy", "length"):
-            _refuse(events, ~torch.isfinite(getattr(events, name)), path, name, "NaN or infinite")
-        for name in ("energy", "length"):
-            _refuse(events, getattr(events, name) < 0, path, name, "negative")
+            values = getattr(events, name)
+            # Most events are good, which the smallest and largest value tell in one pass; NaN is both.
+            low, high = torch.aminmax(values) if values.numel() else (torch.zeros(()), torch.zeros(()))
+            if not (torch.isfinite(low) and torch.isfinite(high)):
+                _refuse(events, ~torch.isfinite(values), path, name, "NaN or infinite")
+            if low < 0 and name != "position":
+                _refuse(events, values < 0, path, name, "negative")
+        for name, labels in (("semantic", SEMANTIC), ("particle", PARTICLES)):
+            values, most = getattr(events, name), len(labels) - 1
+            if values.numel() and (int(values.min()) < -1 or int(values.max()) > most):
+                _refuse(events, (values < -1) | (values > most), path, name, f"none of -1 to {most}")
         _finite(events.events, "visible_energy", events.events.truth["visible_energy"], path)
     if isinstance(events, Tokens):
         events.check(path)
