@@ -42,7 +42,7 @@ def globals_of(features: Tensor, kind: Tensor, event: Tensor, remainder: Remaind
     seen = total(energy * _is(kind, RECOIL), event, events)
     recoil = (remainder.recoil + seen).clamp(min=0.0)
     passive = (remainder.passive + seen).clamp(min=0.0) / _PASSIVE_SCALE
-    outer = remainder.outer.nan_to_num(0.0) / _PASSIVE_SCALE
+    outer = remainder.outer / _PASSIVE_SCALE
     sums = [total(energy * (kind == one), event, events) for one in _SUMMED]
     columns = [
         *((value.clamp(min=0.0) + _FLOOR).log() for value in (remainder.fuzz, remainder.isolated, recoil)),
@@ -54,7 +54,6 @@ def globals_of(features: Tensor, kind: Tensor, event: Tensor, remainder: Remaind
         *((value + 1e-3).log() for value in sums),
     ]
     known = torch.ones((events, len(GLOBALS)), dtype=torch.bool, device=energy.device)
-    known[:, 4] = torch.isfinite(remainder.outer)
     known[:, 8] = columns[8] > 0
     return torch.stack(columns, dim=1).float(), known
 
@@ -72,7 +71,7 @@ def remainder_of(tokens: Tokens) -> Remainder:
         isolated=numbers[:, 1].exp() - _FLOOR,
         recoil=numbers[:, 2].exp() - _FLOOR - seen,
         passive=passive - seen,
-        outer=torch.where(tokens.global_valid[:, 4], outer, torch.nan),
+        outer=outer,
         michels=numbers[:, 6],
         pions=numbers[:, 9] - total(tokens.particle == 4, tokens.event_index, events),
     )

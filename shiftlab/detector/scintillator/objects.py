@@ -54,7 +54,7 @@ class Remainder:
         recoil: Hadronic recoil less the summed E of the recoil's tokens: what lies under the blobs' threshold,
             less the masses in the prongs' E.
         passive: The same for the recoil corrected for passive material, inner detector.
-        outer: Energy of the outer detector; NaN where there is none.
+        outer: Energy of the outer detector; 0 where there is none.
         michels: Number of Michel electrons.
         pions: Number of pion prongs that are no token of their own.
     """

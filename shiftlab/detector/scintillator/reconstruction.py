@@ -306,7 +306,7 @@ def _remainder(scene: _Scene, owners: Owners, role: Tensor, objects: Objects, is
         isolated=isolated,
         recoil=recoil,
         passive=recoil,
-        outer=torch.full_like(recoil, torch.nan),
+        outer=torch.zeros_like(recoil),
         michels=torch.bincount(scene.event[michel], minlength=events).double(),
         pions=torch.zeros_like(recoil),
     )
