@@ -23,6 +23,7 @@ from shiftlab.events.linkage import (
     check_parents,
     event_bounds,
     event_of_rows,
+    refuse_long_steps,
     rows_of_tracks,
 )
 from shiftlab.events.reader import Description, Origin, Reader, Source
@@ -213,7 +214,7 @@ def _steps(block: Block, event: NDArray[np.int64], track: NDArray[np.int64]) -> 
     time = "t0_start" if "t0_start" in block.columns else "t_start"
     energy = block.reals("dE", positive=True)
     steps = Steps(event, track, block.points(_ENDS[:3]), block.points(_ENDS[3:]), energy, block.reals(time))
-    return steps, block.reals("dx", positive=True)
+    return refuse_long_steps(block, steps), block.reals("dx", positive=True)
 
 
 def _vertices(block: Block, numbers: NDArray[np.int64]) -> tuple[Vertices, NDArray[np.int64]]:

@@ -23,6 +23,7 @@ from shiftlab.events.linkage import (
     event_bounds,
     event_of_rows,
     masses,
+    refuse_long_steps,
     refuse_repeated,
     rows_of_tracks,
 )
@@ -194,7 +195,7 @@ def _steps(block: Block, numbers: NDArray[np.int64], tracks: Tracks) -> tuple[St
         energy=block.reals("dE", positive=True),
         time=block.reals("t_start"),
     )
-    return steps, tracks.number.astype(np.int32)[track]
+    return refuse_long_steps(block, steps), tracks.number.astype(np.int32)[track]
 
 
 def _vertex_uid(vertices: Block) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.hdf5 import reading
+from shiftlab.events.steps import Steps
 from shiftlab.events.tables import Block, EventRows
 from shiftlab.events.tracks import Tracks, circle
 
@@ -20,12 +21,16 @@ __all__ = [
     "event_bounds",
     "event_of_rows",
     "masses",
+    "refuse_long_steps",
     "refuse_repeated",
     "rows_of_tracks",
 ]
 
 LARGEST: Final = 2**31 - 2
 """Largest number that a particle may have in its event: ``Deposits.instance`` is int32, and edep-sim counts from 0."""
+
+LONGEST_STEP: Final = 1e5
+"""cm; a step of a kilometre is a damaged number, and would be cut into more parts than memory holds."""
 
 _MASSES: Final = {
     11: 0.51099895,
@@ -47,6 +52,20 @@ _MASSES: Final = {
 """Masses in MeV of the particles that a detector sees (Particle Data Group, Phys. Rev. D 110, 030001 (2024))."""
 
 _TEXT_LENGTH = 200
+
+
+def refuse_long_steps(block: Block, steps: Steps) -> Steps:
+    """Return the steps of a block's rows.
+
+    Raises:
+        DataError: one is longer than ``LONGEST_STEP``; the message names file, table, event and row.
+    """
+    far = np.flatnonzero(np.abs(steps.end - steps.start).max(axis=1, initial=0.0) > LONGEST_STEP)
+    if len(far):
+        row = int(far[0])
+        start, end = steps.start[row].tolist(), steps.end[row].tolist()
+        raise block.error(row, f"a step from {start} to {end} cm; at most {LONGEST_STEP:g} cm are allowed.")
+    return steps
 
 
 def masses(pdg: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens, concatenate_tokens
+from shiftlab.events.unique import SeenKeys
 from shiftlab.registry import Registry
 from shiftlab.units import PARTICLES, SEMANTIC
 
@@ -249,25 +251,30 @@ def _span(source: Source, events: slice | None) -> slice:
 
 def _pieces(source: Source, spans: Any, skipped: list[BadEvent] | None) -> Iterator[Any]:
     """Give the events of each span; a bad span is read event by event where bad events may be left out."""
+    seen = SeenKeys()
     for span in spans:
         try:
-            piece = source.read(span)
-            validate(piece, source.path)
+            piece = _checked(source, span, seen)
         except DataError:
             if skipped is None:
                 raise
-            yield from _good_ones(source, span, skipped)
+            yield from _good_ones(source, span, skipped, seen)
         else:
             yield piece
 
 
-def _good_ones(source: Source, span: slice, skipped: list[BadEvent]) -> Iterator[Any]:
+def _checked(source: Source, span: slice, seen: SeenKeys) -> Any:
+    piece = source.read(span)
+    validate(piece, source.path, span.start)
+    seen.add(piece.events.key.numpy(), span.start, source.path)
+    return piece
+
+
+def _good_ones(source: Source, span: slice, skipped: list[BadEvent], seen: SeenKeys) -> Iterator[Any]:
     good: list[Any] = []
     for number in range(span.start, span.stop):
         try:
-            one = source.read(slice(number, number + 1))
-            validate(one, source.path)
-            good.append(one)
+            good.append(_checked(source, slice(number, number + 1), seen))
         except DataError as error:
             skipped.append(BadEvent(number, str(error)))
     if good and source.holds == "deposits":
@@ -278,8 +285,13 @@ def _good_ones(source: Source, span: slice, skipped: list[BadEvent]) -> Iterator
         yield from good
 
 
-def validate(events: Events, path: str | Path) -> None:
+def validate(events: Events, path: str | Path, first: int = 0) -> None:
     """Refuse events that no result may be built on.
+
+    Args:
+        events: Some events of a file.
+        path: The file.
+        first: Number of the first of them in the file, from 0.
 
     Raises:
         DataError: no events, NaN or infinite positions, energies, lengths or weights, negative energies
@@ -293,37 +305,42 @@ def validate(events: Events, path: str | Path) -> None:
             # Most events are good, which the smallest and largest value tell in one pass; NaN is both.
             low, high = torch.aminmax(values) if values.numel() else (torch.zeros(()), torch.zeros(()))
             if not (torch.isfinite(low) and torch.isfinite(high)):
-                _refuse(events, ~torch.isfinite(values), path, name, "NaN or infinite")
+                _refuse(events, ~torch.isfinite(values), path, name, "NaN or infinite", first)
             if low < 0 and name != "position":
-                _refuse(events, values < 0, path, name, "negative")
+                _refuse(events, values < 0, path, name, "negative", first)
         for name, labels in (("semantic", SEMANTIC), ("particle", PARTICLES)):
             values, most = getattr(events, name), len(labels) - 1
             if values.numel() and (int(values.min()) < -1 or int(values.max()) > most):
-                _refuse(events, (values < -1) | (values > most), path, name, f"none of -1 to {most}")
-        _finite(events.events, "visible_energy", events.events.truth["visible_energy"], path)
+                _refuse(events, (values < -1) | (values > most), path, name, f"none of -1 to {most}", first)
+        _finite(events.events, "visible_energy", events.events.truth["visible_energy"], path, first)
     if isinstance(events, Tokens):
-        events.check(path)
+        events.check(path, first)
+    if isinstance(events, Image):
+        for name in ("charge", "energy"):
+            _refuse(events, ~torch.isfinite(getattr(events, name)), path, name, "NaN or infinite", first)
+        outside = (events.cell < 0) | (events.cell >= math.prod(events.shape))
+        _refuse(events, outside, path, "cell", "outside the shape", first)
     table = events.events
-    _finite(table, "weight", table.weight, path)
+    _finite(table, "weight", table.weight, path, first)
     keys, counts = torch.unique(table.key, return_counts=True)
     if len(keys) < len(table):
-        repeated = torch.nonzero(table.key == keys[counts > 1][0]).squeeze(1).tolist()
-        raise DataError(f"{path}: events {repeated[0]} and {repeated[1]} have the same key; keys must be unique.")
+        one, two = (first + i for i in torch.nonzero(table.key == keys[counts > 1][0]).squeeze(1)[:2].tolist())
+        raise DataError(f"{path}: events {one} and {two} have the same key; keys must be unique.")
 
 
-def _finite(table: EventTable, name: str, column: Tensor, path: str | Path) -> None:
+def _finite(table: EventTable, name: str, column: Tensor, path: str | Path, first: int) -> None:
     bad = torch.nonzero(~torch.isfinite(column))
     if len(bad):
-        raise DataError(f"{path}: event {int(bad[0])}: {name} is NaN or infinite.")
+        raise DataError(f"{path}: event {first + int(bad[0])}: {name} is NaN or infinite.")
 
 
-def _refuse(deposits: Deposits, bad: Tensor, path: str | Path, name: str, what: str) -> None:
-    """Raise DataError for the first row of ``bad`` (deposit,) or (deposit, 3) that is True."""
+def _refuse(events: Deposits | Image, bad: Tensor, path: str | Path, name: str, what: str, first: int) -> None:
+    """Raise DataError for the first row of ``bad`` (row,) or (row, 3) that is True."""
     rows = torch.nonzero(bad)
     if len(rows) == 0:
         return
     row = int(rows[0, 0])
     column = f"{name} {'xyz'[int(rows[0, 1])]}" if bad.ndim == 2 else name
-    event = int(torch.searchsorted(deposits.offsets, row, right=True)) - 1
-    within = row - int(deposits.offsets[event])
-    raise DataError(f"{path}: event {event}, deposit {within}: {column} is {what}.")
+    event = int(torch.searchsorted(events.offsets, row, right=True)) - 1
+    word = "deposit" if isinstance(events, Deposits) else "voxel"
+    raise DataError(f"{path}: event {first + event}, {word} {row - int(events.offsets[event])}: {column} is {what}.")

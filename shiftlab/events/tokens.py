@@ -95,8 +95,8 @@ class Tokens:
             truth={name: value[rows] for name, value in self.truth.items()},
         )
 
-    def check(self, path: str | Path) -> None:
-        """Refuse NaN or infinite features and globals, and kinds out of range.
+    def check(self, path: str | Path, first: int = 0) -> None:
+        """Refuse NaN or infinite features and globals, and kinds out of range; ``first`` is the first event's number.
 
         Raises:
             DataError: naming file, event, token and column.
@@ -104,20 +104,20 @@ class Tokens:
         # A finite sum has finite terms; only a sum that is not finite is worth the search for the term.
         if not bool(torch.isfinite(self.features.sum())) and len(bad := torch.nonzero(~torch.isfinite(self.features))):
             row, column = bad[0].tolist()
-            raise DataError(f"{path}: {self._token(row)}: {self.columns[column]} is NaN or infinite.")
+            raise DataError(f"{path}: {self._token(row, first)}: {self.columns[column]} is NaN or infinite.")
         bad = torch.nonzero((self.particle < 0) | (self.particle >= len(self.kinds)))
         if len(bad):
             row = int(bad[0])
             kind = int(self.particle[row])
-            raise DataError(f"{path}: {self._token(row)}: kind {kind}; allowed: 0 to {len(self.kinds) - 1}.")
+            raise DataError(f"{path}: {self._token(row, first)}: kind {kind}; allowed: 0 to {len(self.kinds) - 1}.")
         bad = torch.nonzero(~torch.isfinite(self.globals))
         if len(bad):
             event, column = bad[0].tolist()
-            raise DataError(f"{path}: event {event}: global {self.global_columns[column]} is NaN or infinite.")
+            raise DataError(f"{path}: event {first + event}: global {self.global_columns[column]} is NaN or infinite.")
 
-    def _token(self, row: int) -> str:
+    def _token(self, row: int, first: int) -> str:
         event = int(torch.searchsorted(self.offsets, row, right=True)) - 1
-        return f"event {event}, token {row - int(self.offsets[event])}"
+        return f"event {first + event}, token {row - int(self.offsets[event])}"
 
 
 def in_units(tokens: Tokens, unit: Literal["MeV", "GeV"]) -> Tokens:

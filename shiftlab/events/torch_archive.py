@@ -114,8 +114,9 @@ _INERT: Mapping[str, Any] = {
 def archive_words(path: Path) -> frozenset[str]:
     """Return the short strings of the archive's pickle, among them the keys; empty if it is no such archive."""
     try:
-        if not zipfile.is_zipfile(path):
-            return frozenset()
+        with _unpacking(path):
+            if not zipfile.is_zipfile(path):
+                return frozenset()
         return _content(path)[1].words
     except (DataError, OSError):
         return frozenset()
@@ -164,23 +165,29 @@ def _sandbox() -> Iterator[None]:
         add_safe_globals(before)
 
 
-def _content(path: Path) -> tuple[str, PickleContent]:
-    """Return the archive's folder and what its pickle refers to."""
+@contextmanager
+def _unpacking(path: Path) -> Iterator[None]:
+    """Guard what reads the archive's records."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
-            if len(names) != 1:
-                raise DataError(f"{path}: no archive of torch.save: it has no record data.pkl.")
-            return names[0].partition("/")[0], pickle_content(archive.read(names[0]))
+        yield
     except DataError:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds for damaged bytes.
         raise DataError(f"{path}: truncated or damaged archive ({error}).") from error
 
 
+def _content(path: Path) -> tuple[str, PickleContent]:
+    """Return the archive's folder and what its pickle refers to."""
+    with _unpacking(path), zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(names) != 1:
+            raise DataError(f"{path}: no archive of torch.save: it has no record data.pkl.")
+        return names[0].partition("/")[0], pickle_content(archive.read(names[0]))
+
+
 def _check_records(path: Path, folder: str) -> None:
     """Refuse records that cannot be mapped as they lie in the file."""
-    with zipfile.ZipFile(path) as archive:
+    with _unpacking(path), zipfile.ZipFile(path) as archive:
         size = path.stat().st_size
         for record in archive.infolist():
             if record.compress_type != zipfile.ZIP_STORED:
