@@ -152,7 +152,7 @@ class OmniLearnedSource(Source):
                 )
             ),
             missing=_missing(first),
-            dataset=str(first.own.attrs.get("dataset", "")) if first.own else "",
+            dataset=first.own.get("dataset", ""),
             attributes=notes | said,
         )
 

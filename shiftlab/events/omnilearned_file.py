@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, ends, row_keys
 from shiftlab.events.deposits import EventTable
 from shiftlab.events.hdf5 import open_hdf5, reading
-from shiftlab.events.omnilearned_layout import ID_COLUMN, Choices, layout
+from shiftlab.events.omnilearned_layout import ID_COLUMN, Choices, layout, text
 from shiftlab.events.omnilearned_padding import KINEMATICS, LOG_PT, unpad
 from shiftlab.events.tokens import Tokens
 
@@ -43,7 +44,16 @@ def open_file(path: Path, choices: Choices) -> Iterator[OmniLearnedFile]:
 
 
 class OmniLearnedFile:
-    """Datasets ``data`` (event, slot, column), ``pid`` (event,), and where present ``global``, ``data_pid``."""
+    """Datasets ``data`` (event, slot, column), ``pid`` (event,), and where present ``global``, ``data_pid``.
+
+    Attributes:
+        path: The file.
+        file: The open file.
+        shape: (event, slot, column) of ``data``.
+        types: Number type of each dataset.
+        layout: What the columns are.
+        own: What ``write_omnilearned`` adds; empty in files of others.
+    """
 
     def __init__(self, path: Path, file: Any, choices: Choices) -> None:
         """Check shapes, types and lengths."""
@@ -53,34 +63,25 @@ class OmniLearnedFile:
             self._pid = _dataset(path, file, "pid", "iuf", (1, 2))
             self._global = _dataset(path, file, "global", "f", (2,)) if "global" in file else None
             self._data_pid = _dataset(path, file, "data_pid", "iuf", (2, 3)) if "data_pid" in file else None
-            if self._data.shape[2] < KINEMATICS:
-                raise DataError(f"{path}: 'data' has {self._data.shape[2]} columns; at least {KINEMATICS} are wanted.")
-            for dataset in (self._pid, self._global, self._data_pid):
-                if dataset is not None and len(dataset) != len(self):
-                    name = dataset.name.lstrip("/")
-                    raise DataError(f"{path}: '{name}' has {len(dataset)} rows, 'data' has {len(self)}.")
-            if self._data_pid is not None and self._data_pid.shape[1] != self._data.shape[1]:
-                slots = f"{self._data_pid.shape[1]} slots, 'data' has {self._data.shape[1]}"
-                raise DataError(f"{path}: 'data_pid' has {slots}.")
+            events, slots, columns = self._data.shape
+            self.shape = (int(events), int(slots), int(columns))
+            if self.shape[2] < KINEMATICS:
+                raise DataError(f"{path}: 'data' has {self.shape[2]} columns; at least {KINEMATICS} are wanted.")
+            named = {"data": self._data, "pid": self._pid, "global": self._global, "data_pid": self._data_pid}
+            self.types = {name: str(dataset.dtype) for name, dataset in named.items() if dataset is not None}
+            for name in self.types:
+                if len(named[name]) != len(self):
+                    raise DataError(f"{path}: '{name}' has {len(named[name])} rows, 'data' has {len(self)}.")
+            if self._data_pid is not None and self._data_pid.shape[1] != self.shape[1]:
+                given = f"{self._data_pid.shape[1]} slots, 'data' has {self.shape[1]}"
+                raise DataError(f"{path}: 'data_pid' has {given}.")
             self.layout = layout(file, choices)
             self.own = _own_group(path, file, len(self))
-        self._scratch = np.empty((0, *self._data.shape[1:]), dtype=np.float32)
+        self._scratch = np.empty((0, *self.shape[1:]), dtype=np.float32)
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return int(self._data.shape[0])
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(event, slot, column) of ``data``."""
-        events, slots, columns = self._data.shape
-        return int(events), int(slots), int(columns)
-
-    @property
-    def types(self) -> dict[str, str]:
-        """Number type of each dataset."""
-        named = {"data": self._data, "pid": self._pid, "global": self._global, "data_pid": self._data_pid}
-        return {name: str(dataset.dtype) for name, dataset in named.items() if dataset is not None}
+        return self.shape[0]
 
     def block(self, first: int, last: int) -> NDArray[np.float32]:
         """Return rows ``first:last`` of ``data`` as float32; the array is filled anew by the next call.
@@ -90,7 +91,7 @@ class OmniLearnedFile:
         """
         count = last - first
         if len(self._scratch) < count:
-            self._scratch = np.empty((count, *self._data.shape[1:]), dtype=np.float32)
+            self._scratch = np.empty((count, *self.shape[1:]), dtype=np.float32)
         block = self._scratch[:count]
         with reading(self.path):
             self._data.read_direct(block, np.s_[first:last], np.s_[0:count])
@@ -194,7 +195,7 @@ class OmniLearnedFile:
             return {}
         with reading(self.path):
             values = self._data_pid[first:last]
-        inside = np.arange(self._data.shape[1]) < counts[:, None]
+        inside = np.arange(self.shape[1]) < counts[:, None]
         kept = values[inside].astype(np.float64)
         if values.dtype.kind in "iu":
             kept[kept == -1] = np.nan
@@ -209,7 +210,7 @@ class OmniLearnedFile:
             return usual
         with reading(self.path):
             given = self.own[name][first:last]
-        slots = self._data.shape[1]
+        slots = self.shape[1]
         if given.shape[1:] != (slots, width):
             raise DataError(
                 f"{self.path}: '{OWN_GROUP}/{name}' has shape {given.shape}; it must be (events, {slots}, {width})."
@@ -234,11 +235,11 @@ class OmniLearnedFile:
             return EventTable(key, key, weight, ("omnilearned",) * count, truth, selected)
         with reading(self.path):
             own = {name: torch.from_numpy(self.own[name][first:last]) for name in _TABLE}
-            sample = tuple(self.own["sample"].asstr()[first:last].tolist())
-            more = self.own["truth"]
-            truth |= {name: torch.from_numpy(more[name][first:last]) for name in more}
-            dataset = str(self.own.attrs.get("dataset", ""))
-        return EventTable(own["event_key"], own["vertex_uid"], own["weight"], sample, truth, own["selected"], dataset)
+            sample = tuple(text(name) for name in self.own["sample"][first:last])
+            truth |= {name: torch.from_numpy(more[first:last]) for name, more in self.own["truth"].items()}
+        return EventTable(
+            own["event_key"], own["vertex_uid"], own["weight"], sample, truth, own["selected"], self.own["dataset"]
+        )
 
 
 def _columns(name: str, values: NDArray[Any]) -> dict[str, Tensor]:
@@ -256,7 +257,7 @@ def _dataset(path: Path, file: Any, name: str, kinds: str, dimensions: tuple[int
         DataError: there is none, or it has another type or number of dimensions, or claims more than the file holds.
     """
     dataset = file.get(name)
-    if getattr(dataset, "dtype", None) is None:
+    if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"{path}: no dataset '{name}'; it has {', '.join(sorted(file)) or 'nothing'}.")
     kind, size = dataset.dtype.kind, dataset.dtype.itemsize
     if kind not in kinds or (kind == "f" and size not in (4, 8)):
@@ -270,22 +271,32 @@ def _dataset(path: Path, file: Any, name: str, kinds: str, dimensions: tuple[int
     return dataset
 
 
-def _own_group(path: Path, file: Any, events: int) -> Any:
-    """Return the group that ``write_omnilearned`` adds, or nothing.
+def _own_group(path: Path, file: Any, events: int) -> dict[str, Any]:
+    """Return the datasets of the group that ``write_omnilearned`` adds, its truth and the data set's name, or nothing.
 
     Raises:
         DataError: it is there and not whole.
     """
     group = file.get(OWN_GROUP)
-    if group is None or "event_key" not in group:
+    if not isinstance(group, h5py.Group) or "event_key" not in group:
         return {}
-    for name, kind in (*_TABLE.items(), *((f"truth/{name}", "<f8") for name in group.get("truth", {}))):
+    truth, sample = group.get("truth"), group.get("sample")
+    if not isinstance(truth, h5py.Group) or getattr(sample, "shape", None) != (events,) or sample.dtype.kind != "S":
+        raise DataError(f"{path}: '{OWN_GROUP}' has no 'truth', or no name (fixed length) in 'sample' for each event.")
+    wanted = {**_TABLE, **{f"truth/{name}": "<f8" for name in truth}}
+    for name, kind in wanted.items():
         dataset = group.get(name)
-        given = f"{getattr(dataset, 'dtype', 'nothing')} of shape {getattr(dataset, 'shape', ())}"
-        if getattr(dataset, "dtype", None) != np.dtype(kind) or dataset.shape != (events,):
-            raise DataError(
-                f"{path}: '{OWN_GROUP}/{name}' is {given}; it must be {np.dtype(kind)} of shape ({events},)."
-            )
-    if "truth" not in group or getattr(group.get("sample"), "shape", None) != (events,):
-        raise DataError(f"{path}: '{OWN_GROUP}' has no 'truth', or no 'sample' for each event.")
-    return group
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.dtype(kind) or dataset.shape != (events,):
+            given = f"{getattr(dataset, 'dtype', 'nothing')} of shape {getattr(dataset, 'shape', ())}"
+            raise DataError(f"{path}: '{OWN_GROUP}/{name}' is {given}; it must be {np.dtype(kind)} of ({events},).")
+    masks = {name: group[name] for name in ("valid", "global_valid") if name in group}
+    for name, mask in masks.items():
+        if not isinstance(mask, h5py.Dataset) or mask.dtype != np.dtype(bool) or mask.shape[:1] != (events,):
+            raise DataError(f"{path}: '{OWN_GROUP}/{name}' must be booleans, a row an event.")
+    return {
+        **{name: group[name] for name in _TABLE},
+        **masks,
+        "sample": sample,
+        "truth": {name: truth[name] for name in truth},
+        "dataset": text(group.attrs.get("dataset", "")),
+    }

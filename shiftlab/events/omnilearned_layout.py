@@ -12,7 +12,7 @@ from shiftlab.errors import DataError
 from shiftlab.events.omnilearned_padding import KINEMATICS, LOG_PT
 from shiftlab.events.pickles import is_pickle
 
-__all__ = ["ID_COLUMN", "KINDS", "Choices", "Layout", "attributes", "layout"]
+__all__ = ["ID_COLUMN", "KINDS", "Choices", "Layout", "attributes", "layout", "text"]
 
 ID_COLUMN: Final = 4
 """Column of ``data`` with the particle id, where there is one (``--pid-idx`` of the command omnilearned)."""
@@ -112,9 +112,13 @@ def attributes(file: Any) -> dict[str, str]:
             except (OSError, TypeError, ValueError, RuntimeError, KeyError):
                 found[f"{owner}{key}"] = "of a type that cannot be read"
                 continue
-            text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-            found[f"{owner}{key}"] = "a pickle, not loaded" if is_pickle(value) else text[:200]
+            found[f"{owner}{key}"] = "a pickle, not loaded" if is_pickle(value) else text(value)[:200]
     return found
+
+
+def text(value: Any) -> str:
+    """Return a name of the file, stored with a fixed length or not, as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _has_id(data: Any, width: int, choices: Choices) -> tuple[bool, str]:
@@ -142,12 +146,12 @@ def _words(item: Any, name: str, length: int | None) -> tuple[str, ...] | None:
         return None
     given = item.attrs[name]
     try:
-        words = json.loads(given)
+        words = json.loads(text(given))
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not words:
             raise ValueError("no list of names")
     except (TypeError, ValueError) as error:
-        text = "a pickle" if is_pickle(given) else str(given)[:80]
-        raise DataError(f"{_place(item)}: attribute '{name}' is {text}; it must be a JSON list of names.") from error
+        said = "a pickle" if is_pickle(given) else text(given)[:80]
+        raise DataError(f"{_place(item)}: attribute '{name}' is {said}; it must be a JSON list of names.") from error
     if length is not None and len(words) != length:
         raise DataError(f"{_place(item)}: attribute '{name}' has {len(words)} names for {length} columns.")
     return tuple(words)

@@ -66,11 +66,11 @@ def write_omnilearned(
             file, converted, slots, "; ".join(f"{c} [{u}]" for c, u in zip(tokens.columns, tokens.units, strict=True))
         )
         file["pid"] = labels
-        file["pid"].attrs["truth"] = label
+        file["pid"].attrs["truth"] = np.bytes_(label.encode())
         if converted.global_columns:
             file["global"] = torch.where(converted.global_valid, converted.globals, 0.0).numpy()
-            file["global"].attrs["columns"] = json.dumps(converted.global_columns)
-            file["global"].attrs["units"] = json.dumps(converted.global_units)
+            file["global"].attrs["columns"] = _fixed(converted.global_columns)
+            file["global"].attrs["units"] = _fixed(converted.global_units)
         if tokens.truth:
             file["data_pid"] = _token_labels(path, tokens, slots)
         _write_own(file, converted, slots, {name: t for name, t in tokens.events.truth.items() if name != "label"})
@@ -146,11 +146,11 @@ def _write_data(file: Any, tokens: Tokens, slots: int, source: str) -> None:
     for first in range(0, len(tokens), _BLOCK):
         last = min(first + _BLOCK, len(tokens))
         data[first:last] = _padded(tokens, _rows(tokens, has_id, first, last), first, last, slots)
-    data.attrs["columns"] = json.dumps(tokens.columns)
-    data.attrs["units"] = json.dumps(tokens.units)
-    data.attrs["written_from"] = source
+    data.attrs["columns"] = _fixed(tokens.columns)
+    data.attrs["units"] = _fixed(tokens.units)
+    data.attrs["written_from"] = np.bytes_(source.encode())
     if has_id:
-        data.attrs["kinds"] = json.dumps(tokens.kinds)
+        data.attrs["kinds"] = _fixed(tokens.kinds)
 
 
 def _rows(tokens: Tokens, has_id: bool, first: int, last: int) -> Tensor:
@@ -172,9 +172,10 @@ def _write_own(file: Any, tokens: Tokens, slots: int, truth: dict[str, Tensor]) 
     table, group = tokens.events, file.create_group(OWN_GROUP)
     group["event_key"], group["vertex_uid"] = table.key.numpy(), table.vertex.numpy()
     group["weight"], group["selected"] = table.weight.numpy(), table.selected.numpy()
-    group.create_dataset("sample", data=list(table.sample), dtype=h5py.string_dtype())
-    group.attrs["dataset"] = table.dataset
-    group.attrs["shiftlab"] = shiftlab.__version__
+    group["sample"] = np.array([name.encode() for name in table.sample])
+    if table.dataset:
+        group.attrs["dataset"] = np.bytes_(table.dataset.encode())
+    group.attrs["shiftlab"] = np.bytes_(shiftlab.__version__.encode())
     columns = group.create_group("truth")
     for name, values in truth.items():
         columns[name] = values.numpy()
@@ -184,3 +185,8 @@ def _write_own(file: Any, tokens: Tokens, slots: int, truth: dict[str, Tensor]) 
         group["valid"] = pad(tokens.offsets.numpy(), tokens.valid.numpy(), slots, fill=False)
     if not bool(tokens.global_valid.all()):
         group["global_valid"] = tokens.global_valid.numpy()
+
+
+def _fixed(words: tuple[str, ...]) -> np.bytes_:
+    """Return names as JSON of fixed length, which needs no heap in the file: damaged heaps can crash HDF5."""
+    return np.bytes_(json.dumps(words).encode())

@@ -131,6 +131,8 @@ def test_tokens_written_and_read_are_the_same_bits(
     tmp_path: Path, counts: list[int], seed: int, kinds: int, added: int, slots: int | None
 ) -> None:
     tokens = tokens_of(counts, seed, kinds=kinds, added=added)
+    if seed % 2:
+        tokens = replace(tokens, events=replace(tokens.events, dataset=""))
     if kinds == 1:
         tokens = replace(tokens, particle=torch.zeros_like(tokens.particle))
     write_omnilearned(tmp_path / "t.h5", tokens, slots=slots)
@@ -150,8 +152,8 @@ def test_energies_in_mev_are_written_in_gev_and_the_file_says_so(tmp_path: Path)
     again = read_tokens(tmp_path / "t.h5")
     assert same(in_units(tokens, "GeV"), again)
     with h5py.File(tmp_path / "t.h5") as new:
-        assert json.loads(new["data"].attrs["units"])[2:4] == ["log(GeV)", "log(GeV)"]
-        assert "log_E [log(MeV)]" in new["data"].attrs["written_from"]
+        assert json.loads(new["data"].attrs["units"].decode())[2:4] == ["log(GeV)", "log(GeV)"]
+        assert "log_E [log(MeV)]" in new["data"].attrs["written_from"].decode()
 
 
 def test_a_unit_that_the_caller_states_is_used_and_told(file: Path) -> None:
