@@ -20,7 +20,7 @@ import torch
 from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, row_keys
 from shiftlab.events.deposits import Deposits, EventTable
-from shiftlab.events.hdf5 import open_hdf5
+from shiftlab.events.hdf5 import open_hdf5, reading
 from shiftlab.events.pilarnet_clusters import Clusters, particle_table, read_clusters
 from shiftlab.events.pilarnet_layout import Layout, detect, entries, open_datasets, where
 from shiftlab.events.pilarnet_points import PITCH, Points, read_points
@@ -31,6 +31,10 @@ __all__ = ["PilarnetReader", "PilarnetSource"]
 _LEVEL: Final = {"t": "time", "n_electrons": "electrons", "dx": "length"}
 _UNITS: Final = {"position": "cm", "energy": "MeV", "length": "cm", "electrons": "1", "time": "ns"}
 _LONGEST: Final = 160
+_SHOWN: Final = 8
+
+_PLAIN: Final = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
+"""Types of attributes that are read; the library does not survive damaged ones of some others."""
 
 
 class PilarnetReader(Reader):
@@ -43,7 +47,7 @@ class PilarnetReader(Reader):
         """Say whether there are datasets ``point`` and ``cluster``, one at least with an array per row."""
         if not h5py.is_hdf5(path):
             return False
-        with open_hdf5(path) as file:
+        with open_hdf5(path) as file, reading(path):
             found = [file.get(name) for name in ("point", "cluster")]
             if not all(isinstance(one, h5py.Dataset) for one in found):
                 return False
@@ -68,7 +72,8 @@ class PilarnetSource(Source):
         super().__init__(path)
         self._origin = origin
         self._datasets = open_datasets(file)
-        self._stated = {name: _text(value) for name, value in file.attrs.items()}
+        with reading(path):
+            self._stated = {str(name): _text(file.attrs, name) for name in file.attrs}
         self._layout = detect(self._datasets, {name: f"{name}: {text}" for name, text in self._stated.items()})
         self._uid = _uid(self._datasets, self._layout)
 
@@ -178,10 +183,10 @@ def _decisions(layout: Layout) -> dict[str, str]:
     }
 
 
-def _text(value: Any) -> str:
-    """Return an attribute as text; bytes, which may hold anything, are counted and not opened."""
-    if isinstance(value, bytes | np.void):
-        return f"{len(value.tobytes() if isinstance(value, np.void) else value)} bytes, not opened"
-    if isinstance(value, np.ndarray):
-        return ", ".join(_text(one) for one in value.ravel()[:8].tolist()) + (", ..." if value.size > 8 else "")
-    return str(value)
+def _text(attributes: Any, name: str) -> str:
+    """Return an attribute as text; what is neither text nor number, and may be a pickle, is not opened."""
+    if not isinstance(attributes.get_id(name).get_type(), _PLAIN):
+        return "neither text nor number, not opened"
+    value = attributes[name]
+    many = value.ravel()[: _SHOWN + 1].tolist() if isinstance(value, np.ndarray) else [value]
+    return ", ".join(str(one) for one in many[:_SHOWN]) + (", ..." if len(many) > _SHOWN else "")

@@ -105,7 +105,9 @@ def _extra(dataset: Any, events: slice, width: int, names: tuple[str, ...], clus
     if len(wrong):
         place = where(dataset, events.start + int(wrong[0]))
         raise DataError(f"{place}: {counts[wrong[0]]} rows; dataset 'cluster' has {clusters[wrong[0]]} there.")
-    values = {name: table[:, i].astype(np.float64) for i, name in enumerate(names)}
+    # A NaN that signals, as damage leaves it, is refused below.
+    with np.errstate(invalid="ignore"):
+        values = {name: table[:, i].astype(np.float64) for i, name in enumerate(names)}
     for name, column in values.items():
         bad = ~np.isfinite(column)
         allowed = "a finite number"

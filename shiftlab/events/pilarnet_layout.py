@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import h5py
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
+from shiftlab.events.hdf5 import reading
+from shiftlab.events.hdf5_rows import refuse_broken_rows, row_type
 
 __all__ = ["DATASETS", "POINT", "Layout", "detect", "entries", "open_datasets", "refuse_width", "where"]
 
@@ -83,28 +86,28 @@ def open_datasets(file: Any) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, kinds in DATASETS.items():
-        try:
-            dataset = file.get(name)
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            raise DataError(f"{file.filename}: dataset '{name}' is damaged ({error}).") from error
+        with reading(file.filename):
+            # A dataset that is there and damaged is an error, and get() would hide it.
+            dataset = file[name] if name in file else None  # noqa: SIM401
+            base = row_type(dataset)
+            given = f"shape {dataset.shape}, type {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "a group"
         if dataset is None:
             if name in ("point", "cluster"):
                 raise DataError(f"{file.filename}: no dataset '{name}'; it has {', '.join(sorted(file)) or 'nothing'}.")
             continue
-        base = h5py.check_vlen_dtype(dataset.dtype) if isinstance(dataset, h5py.Dataset) else None
-        if base is None or np.dtype(base).kind not in kinds or dataset.ndim != 1:
-            kind = "floating-point numbers" if kinds == "f" else "whole numbers"
-            given = f"shape {dataset.shape}, type {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "a group"
-            if base is not None:
-                given += f" of {base}"
+        if base is None or base.kind not in kinds:
+            given += "" if base is None else f" of {base}"
+            wanted = "floating-point numbers" if kinds == "f" else "whole numbers"
             raise DataError(
-                f"{file.filename}: dataset '{name}' is {given}; one flat array of {kind} per event is needed."
+                f"{file.filename}: dataset '{name}' is {given}; one flat array of {wanted} per event is needed."
             )
         found[name] = dataset
     rows = {name: len(dataset) for name, dataset in found.items()}
     if len(set(rows.values())) > 1:
         lengths = ", ".join(f"{name} {length}" for name, length in rows.items())
         raise DataError(f"{file.filename}: datasets of different lengths: {lengths}; each has one entry per event.")
+    with reading(file.filename):
+        refuse_broken_rows(Path(file.filename), file, found.values())
     return found
 
 
@@ -116,7 +119,7 @@ def entries(dataset: Any, events: slice) -> tuple[NDArray[np.object_], NDArray[n
     """
     try:
         found = dataset[events]
-    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError, SystemError) as error:
         name = dataset.name.lstrip("/")
         place = f"{dataset.file.filename}: dataset '{name}', rows {events.start} to {events.stop - 1}"
         raise DataError(f"{place}: damaged ({error}).") from error

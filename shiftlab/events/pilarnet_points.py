@@ -180,8 +180,12 @@ def _refuse(block: _Block, index: Floats, amounts: Mapping[int, Floats], layout:
     for column, values in amounts.items():
         if _highest(values) >= _INFINITE:
             block.refuse(_no_amount, column, "a finite number, not negative, is needed")
+    time = POINT.index("t")
+    # Times are not read, but a sum that is no number gives away the NaN that would make them half missing.
+    if "t" not in layout.blank and any(np.isnan(np.add.reduce(table[:, time])) for table in block.tables):
+        block.refuse(_blank, time, "this column has numbers in other voxels; it must be NaN in all or in none")
     for name in layout.blank:
-        block.refuse(_filled, POINT.index(name), "this column is NaN in other events; it must be so in all or in none")
+        block.refuse(_filled, POINT.index(name), "this column is NaN in other voxels; it must be so in all or in none")
 
 
 def _highest(column: Floats) -> int:
@@ -195,6 +199,10 @@ def _no_index(column: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _no_amount(column: NDArray[Any]) -> NDArray[np.bool_]:
     return ~((column >= 0) & (column.astype(np.float32) < np.inf))
+
+
+def _blank(column: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(np.isnan(column))
 
 
 def _filled(column: NDArray[Any]) -> NDArray[np.bool_]:
