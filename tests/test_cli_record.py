@@ -1,0 +1,71 @@
+"""``shiftlab record``: deposits to token files of both formats, the same in any batch, and one-line refusals."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from shiftlab import cli
+from shiftlab.detector import scintillator_detector
+from shiftlab.events import open_events, read, read_tokens
+
+DATA = Path(__file__).parent / "data"
+EVENTS = DATA / "ch_neutrino.h5"
+
+
+def test_both_formats_hold_the_tokens_of_the_detector(tmp_path, capsys):
+    wanted = scintillator_detector().tokens(read(EVENTS))
+    for name, batch in (("tokens.h5", 5), ("tokens.pb", 100)):
+        assert cli.main(["record", str(EVENTS), str(tmp_path / name), f"batch={batch}"]) == 0
+        found = read_tokens(tmp_path / name)
+        assert torch.equal(found.features, wanted.features)
+        assert torch.equal(found.globals, wanted.globals)
+        assert torch.equal(found.particle, wanted.particle)
+        assert torch.equal(found.events.key, wanted.events.key)
+        assert f"16 events, {len(wanted.particle)} tokens" in capsys.readouterr().out
+
+
+def test_the_same_command_writes_the_same_bytes(tmp_path):
+    for name, batch in (("one.h5", 3), ("two.h5", 16)):
+        assert cli.main(["record", str(EVENTS), str(tmp_path / name), f"batch={batch}"]) == 0
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+def test_the_file_says_which_detector_made_it_and_words_change_it(tmp_path):
+    out = tmp_path / "dim.h5"
+    assert cli.main(["record", str(EVENTS), str(out), "response.light_yield=2", "toy.position=[0,0,0]", "seed=4"]) == 0
+    with open_events(out) as source:
+        said = source.describe().attributes["detector"]
+    assert '"light_yield":2' in said.replace(" ", "")
+    assert not torch.equal(read_tokens(out).globals, scintillator_detector().tokens(read(EVENTS)).globals)
+
+
+def test_an_origin_moves_the_events_against_the_detector(tmp_path):
+    moved = tmp_path / "moved.h5"
+    words = [str(DATA / "geant4_singles.h5"), str(moved), "origin=[-115,-115,-300]"]
+    assert cli.main(["record", *words]) == 0
+    assert int(read_tokens(moved).counts.sum()) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["detector=minerva"], "Did you mean 'minerva_like'"),
+        (["detector=pixel_lar"], "gives images, not tokens"),
+        (["toy.blob_enrgy=2"], "Did you mean 'blob_energy'"),
+        (["batch=0"], "at least 1 is wanted"),
+        (["origin=3"], "three numbers are wanted"),
+        (["quickly"], "key=value is wanted"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(tmp_path, capsys, words, message):
+    out = tmp_path / "tokens.h5"
+    assert cli.main(["record", str(EVENTS), str(out), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_particles_is_refused(tmp_path, capsys):
+    assert cli.main(["record", str(DATA / "shiftlab_sample_1.h5"), str(tmp_path / "tokens.h5")]) == 2
+    assert "without 'instance'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
