@@ -300,17 +300,19 @@ def validate(events: Events, path: str | Path, first: int = 0) -> None:
     if len(events) == 0:
         raise DataError(f"{path}: no events.")
     if isinstance(events, Deposits):
+        # Most events are good, which the smallest and the largest value tell in one pass; NaN is both. NumPy finds
+        # them in one thread: workers that all start torch's threads for so little stand in each other's way.
         for name in ("position", "energy", "length"):
             values = getattr(events, name)
-            # Most events are good, which the smallest and largest value tell in one pass; NaN is both.
-            low, high = torch.aminmax(values) if values.numel() else (torch.zeros(()), torch.zeros(()))
-            if not (torch.isfinite(low) and torch.isfinite(high)):
+            low, high = _extremes(values)
+            if not math.isfinite(low) or not math.isfinite(high):
                 _refuse(events, ~torch.isfinite(values), path, name, "NaN or infinite", first)
             if low < 0 and name != "position":
                 _refuse(events, values < 0, path, name, "negative", first)
         for name, labels in (("semantic", SEMANTIC), ("particle", PARTICLES)):
             values, most = getattr(events, name), len(labels) - 1
-            if values.numel() and (int(values.min()) < -1 or int(values.max()) > most):
+            low, high = _extremes(values)
+            if low < -1 or high > most:
                 _refuse(events, (values < -1) | (values > most), path, name, f"none of -1 to {most}", first)
         _finite(events.events, "visible_energy", events.events.truth["visible_energy"], path, first)
     if isinstance(events, Tokens):
@@ -326,6 +328,12 @@ def validate(events: Events, path: str | Path, first: int = 0) -> None:
     if len(keys) < len(table):
         one, two = (first + i for i in torch.nonzero(table.key == keys[counts > 1][0]).squeeze(1)[:2].tolist())
         raise DataError(f"{path}: events {one} and {two} have the same key; keys must be unique.")
+
+
+def _extremes(values: Tensor) -> tuple[float, float]:
+    """Return the smallest and the largest value, NaN if one is, 0 if there is none."""
+    array = values.numpy(force=True)
+    return (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
 
 
 def _finite(table: EventTable, name: str, column: Tensor, path: str | Path, first: int) -> None:

@@ -61,12 +61,12 @@ def column(path: Path, file: Any, name: str, types: tuple[str, ...], tail: tuple
     Raises:
         DataError: the group has no such dataset (the message lists what it has), or it is of another type or shape.
     """
-    place, leaf = name.rsplit("/", 1)
-    group = file.get(place)
-    have = group if isinstance(group, h5py.Group) else {}
-    if leaf not in have:
-        raise DataError(f"{path}: group '{place}' has no column '{leaf}'. It has {', '.join(sorted(have)) or 'none'}.")
-    found = have[leaf]
+    if name not in file:
+        place, leaf = name.rsplit("/", 1)
+        group = file.get(place)
+        have = ", ".join(sorted(group)) if isinstance(group, h5py.Group) else ""
+        raise DataError(f"{path}: group '{place}' has no column '{leaf}'. It has {have or 'none'}.")
+    found = file[name]
     if not isinstance(found, h5py.Dataset) or found.dtype.str not in types or found.shape[1:] != tail:
         given = f"{found.dtype} of shape {found.shape}" if isinstance(found, h5py.Dataset) else "a group"
         wanted = " or ".join(str(np.dtype(one)) for one in types)

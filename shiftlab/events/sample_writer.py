@@ -23,13 +23,14 @@ from shiftlab.events.sample_columns import Rows, json_text
 from shiftlab.events.sample_digest import CONTENT, content_digest, dataset_entry
 from shiftlab.events.sample_disk import Disk
 from shiftlab.events.tokens import Tokens
+from shiftlab.events.unique import SeenKeys
 from shiftlab.provenance import canonical_json, provenance_record, write_whole
 
 __all__ = ["FORMAT", "SampleWriter"]
 
 FORMAT: Final = "shiftlab sample 2"
-_CHUNK: Final = 16384
-"""Rows of a chunk; larger ones save 2% of the file, smaller ones make the reading of single events quicker."""
+_CHUNK: Final = 1 << 17
+"""Bytes of a chunk; larger ones save 2% of the file, smaller ones make the reading of single events quicker."""
 
 _FILTERS: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 """Level 9 saves 2% of the file and takes nine times as long; every HDF5 has these filters."""
@@ -88,7 +89,7 @@ class SampleWriter:
         self._stack = ExitStack()
         self._columns: dict[str, _Column] = {}
         self._constants: Mapping[str, str | list[int]] | None = None
-        self._keys = _Keys()
+        self._keys = SeenKeys()
         self._names: dict[str, int] = {}
         self._missing: set[str] = set()
         self._rows: dict[str, int] = {"events": 0}
@@ -123,14 +124,14 @@ class SampleWriter:
         """
         if not isinstance(piece, _KINDS[self._holds]):
             raise DataError(f"{self._path}: holds {self._holds}; a piece is of type {type(piece).__name__}.")
-        validate(piece, self._path)
+        validate(piece, self._path, len(self))
         rows = self._encode(piece)
         if self._constants is None:
             self._constants = rows.constants
         for name, value in rows.constants.items():
             if self._constants[name] != value:
                 raise DataError(f"{self._path}: {name} is {value}; that of earlier events is {self._constants[name]}.")
-        self._keys.add(piece.events.key.numpy(), self._path)
+        self._keys.add(piece.events.key.numpy(), len(self), self._path)
         self._missing.update(getattr(piece, "missing", ()))
         self._push(rows, len(piece))
 
@@ -261,6 +262,7 @@ class _Column:
     def __init__(self, file: Any, name: str, dtype: Any, tail: tuple[int, ...], unit: str) -> None:
         self._file, self._name, self._unit = file, name, unit
         self._rest: NDArray[Any] = np.zeros((0, *tail), dtype=dtype)
+        self._chunk = max(1, _CHUNK // (int(np.prod(tail)) * self._rest.itemsize))
         self._dataset: Any = None
         self._sha256 = hashlib.sha256()
         self.first = 0
@@ -277,12 +279,12 @@ class _Column:
 
     def boundaries(self) -> NDArray[np.int64]:
         """Return at which of the waiting rows chunks become full."""
-        return np.arange(_CHUNK, self.waiting + 1, _CHUNK)
+        return np.arange(self._chunk, self.waiting + 1, self._chunk)
 
     def write_chunk(self) -> None:
         """Write the first chunk of those that wait."""
-        self._write(self._rest[:_CHUNK], resizable=True)
-        self._rest = self._rest[_CHUNK:]
+        self._write(self._rest[: self._chunk], resizable=True)
+        self._rest = self._rest[self._chunk :]
 
     def finish(self) -> None:
         """Write what still waits."""
@@ -312,26 +314,3 @@ class _Column:
         if len(rows):
             self._dataset[len(self._dataset) - len(rows) :] = rows
         self._sha256.update(rows.data)
-
-
-class _Keys:
-    """All event keys so far, in sorted runs of which each is more than twice as long as the next."""
-
-    def __init__(self) -> None:
-        self._runs: list[NDArray[np.int64]] = []
-
-    def add(self, keys: NDArray[np.int64], path: Path) -> None:
-        """Add keys.
-
-        Raises:
-            DataError: one of them is there already.
-        """
-        new = np.sort(keys)
-        for run in self._runs:
-            place = np.searchsorted(run, new).clip(max=len(run) - 1)
-            twice = np.flatnonzero(run[place] == new)
-            if len(twice):
-                raise DataError(f"{path}: the event key {new[twice[0]]} was written before; keys must be unique.")
-        while self._runs and len(self._runs[-1]) <= 2 * len(new):
-            new = np.sort(np.concatenate([self._runs.pop(), new]), kind="stable")
-        self._runs.append(new)
