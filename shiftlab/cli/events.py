@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shiftlab.errors import DataError
+
 if TYPE_CHECKING:
     from shiftlab.events import Description
 
@@ -28,10 +30,14 @@ def _inspect(given: argparse.Namespace) -> int:
     """Print the description of a file; with ``--check``, read it all."""
     from shiftlab.events import BadEvent, open_events, stream
 
+    if given.check or given.skip_bad:
+        _check_heaps(given.file)
     with open_events(given.file) as source:
         description = source.describe()
     bad: list[BadEvent] = []
     if given.check or given.skip_bad:
+        if description.format == "sample":
+            _check_digest(given.file)
         good = sum(len(piece) for piece in stream(given.file, skipped=bad if given.skip_bad else None))
     if given.json:
         record: dict[str, Any] = {"file": str(given.file), **asdict(description)}
@@ -45,6 +51,28 @@ def _inspect(given: argparse.Namespace) -> int:
     for one in bad:
         print(f"  event {one.number}: {one.reason}")
     return 0
+
+
+def _check_heaps(file: Path) -> None:
+    """Walk the heaps of an HDF5 file of any size; opening walks those of smaller ones only."""
+    import h5py
+
+    from shiftlab.events.hdf5_heaps import refuse_broken_heaps
+
+    if file.is_file() and h5py.is_hdf5(file):
+        refuse_broken_heaps(file)
+
+
+def _check_digest(file: Path) -> None:
+    """Refuse a sample whose content is not what its digest says; samples of version 1 have none."""
+    from shiftlab.events.sample_digest import check_digest
+
+    digest = check_digest(file)
+    if digest.stated and not digest.holds:
+        raise DataError(
+            f"{file}: was changed after it was written: it states the digest {digest.stated}, and its content has "
+            f"{digest.found}."
+        )
 
 
 def _lines(file: Path, description: Description) -> list[str]:
