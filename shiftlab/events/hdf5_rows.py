@@ -43,7 +43,8 @@ def row_type(dataset: Any) -> np.dtype[Any] | None:
     # After a version of two bytes come class and version of the type, then what sort of variable length: 0, a sequence.
     if kind.encode()[3:6] != bytes(3) or not any(kind.get_super().equal(number) for number in _NUMBERS):
         return None
-    return np.dtype(h5py.check_vlen_dtype(dataset.dtype))
+    found: np.dtype[Any] = np.dtype(h5py.check_vlen_dtype(dataset.dtype))
+    return found
 
 
 def refuse_broken_rows(path: Path, file: Any, datasets: Iterable[Any]) -> None:
