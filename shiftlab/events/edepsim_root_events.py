@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.edepsim_truth import Trajectories, Vertices
-from shiftlab.events.linkage import LARGEST
+from shiftlab.events.linkage import LARGEST, LONGEST_STEP
 from shiftlab.events.root_members import first_of_lists, four_vectors, members
 from shiftlab.events.steps import Steps
 from shiftlab.events.tracks import Tracks, circle
@@ -75,6 +75,9 @@ def record(columns: Mapping[str, NDArray[Any]], layouts: Layouts, where: str) ->
     )
     for name in ("start", "end", "energy", "vertices"):
         _finite(getattr(made, name), name, where, positive=name == "energy")
+    far = np.flatnonzero(np.abs(made.end - made.start)[:, :3].max(axis=1, initial=0.0) > LONGEST_STEP)
+    if len(far):
+        raise DataError(f"{where}: segment {far[0]} is longer than {LONGEST_STEP:g} cm.")
     return made
 
 

@@ -155,7 +155,7 @@ class Geant4Source(Source):
 def _uid(file: Any, vertices: EventRows) -> tuple[str, NDArray[np.int64]]:
     """Return a name of the file's content (its attributes, vertices and number of segments) and its event numbers."""
     with reading(str(file.filename)):
-        attributes = {name: str(value) for name, value in file.attrs.items()}
+        attributes = {str(name): str(value) for name, value in file.attrs.items()}
         segments = len(file["segments"])
     # The hash is that of keys.identity, of a text that is never whole in memory.
     content = hashlib.blake2b(f"{json.dumps(attributes, sort_keys=True)}/".encode(), digest_size=8)

@@ -12,7 +12,7 @@ import h5py
 from shiftlab.errors import DataError, nearest
 from shiftlab.events.hdf5_heaps import ALWAYS, refuse_broken_heaps
 
-__all__ = ["open_hdf5", "overlap", "reading", "require", "table"]
+__all__ = ["open_hdf5", "overlap", "reading", "refuse_overlap", "require", "table"]
 
 # What h5py raises for files that are damaged, according to which of its layers meets the damage.
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError, OverflowError, SystemError)
@@ -25,8 +25,12 @@ _WORDS = {"real": "floating-point numbers", "integer": "integers", "text": "byte
 
 
 @contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
+def open_hdf5(path: Path, *, cache: int | None = None) -> Iterator[Any]:
     """Open an HDF5 file for reading; errors of what is done with it while it is open are the caller's own.
+
+    Args:
+        path: The file.
+        cache: Bytes of decompressed chunks that each dataset keeps; None for HDF5's default.
 
     Raises:
         DataError: it is not HDF5, or is truncated.
@@ -36,7 +40,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     if path.stat().st_size <= ALWAYS:
         refuse_broken_heaps(path)
     with reading(path):
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", rdcc_nbytes=cache)
     with file:
         yield file
 
@@ -77,15 +81,30 @@ def table(file: Any, name: str) -> Any:
     with reading(file.filename):
         dataset = file.get(name)
         dtype: Any = getattr(dataset, "dtype", None)
-        if getattr(dtype, "names", None) is None or dataset.ndim != 1:
+        if not isinstance(dataset, h5py.Dataset) or dtype.names is None or dataset.ndim != 1:
             raise DataError(f"{file.filename}: no table '{name}'; it has {', '.join(sorted(file)) or 'nothing'}.")
         stored = dataset.id.get_storage_size()
+    refuse_overlap(dtype, f"{file.filename}: table '{name}'")
     if len(dataset) * dtype.itemsize > _MOST_COMPRESSED * stored:
         raise DataError(
             f"{file.filename}: table '{name}' claims {len(dataset)} rows of {dtype.itemsize} bytes, "
             f"but the file holds {stored} bytes of it: truncated or damaged HDF5 file."
         )
     return dataset
+
+
+def refuse_overlap(dtype: Any, where: str) -> None:
+    """Refuse columns that lie in each other's bytes, as those of a damaged type do: HDF5 would write past the rows.
+
+    Raises:
+        DataError: naming table and column.
+    """
+    end, before = 0, ""
+    for name, (given, offset, *_) in sorted(dtype.fields.items(), key=lambda field: int(field[1][1])):
+        if offset < end or offset + given.itemsize > dtype.itemsize:
+            neighbour = f"'{before}'" if offset < end else "the next row"
+            raise DataError(f"{where}: column '{name}' lies in the bytes of {neighbour}: damaged HDF5 file.")
+        end, before = offset + given.itemsize, name
 
 
 def require(dataset: Any, wanted: Mapping[str, str]) -> None:

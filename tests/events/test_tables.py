@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shiftlab.errors import DataError
 from shiftlab.events import tables
-from shiftlab.events.hdf5 import open_hdf5, reading
+from shiftlab.events.hdf5 import open_hdf5, reading, refuse_overlap
 from shiftlab.events.tables import EventRows
 
 WANTED = {"event": "integer", "dE": "real"}
@@ -139,3 +139,11 @@ def test_the_callers_own_errors_are_not_blamed_on_the_file(tmp_path: Path) -> No
         raise OSError(28, "No space left on device")
     with pytest.raises(DataError, match=r"a\.h5: truncated or damaged"), reading(tmp_path / "a.h5"):
         raise OSError("unable to read raw data chunk")
+
+
+def test_columns_that_lie_in_each_others_bytes_are_refused() -> None:
+    # A damaged exponent makes a float of four bytes one of eight; HDF5 would then write past the rows.
+    sound = {"names": ["dE", "dx"], "formats": ["f4", "f4"], "offsets": [4, 0]}
+    refuse_overlap(np.dtype(sound), "here")
+    with pytest.raises(DataError, match=r"here: column 'dE' lies in the bytes of 'dx'"):
+        refuse_overlap(np.dtype({**sound, "formats": ["f4", "f8"], "itemsize": 8}), "here")
