@@ -79,7 +79,8 @@ def owners(deposits: Deposits) -> tuple[Owners, Tensor]:
     row = table.find(event, number)
     shape, species = _seen(deposits, made_by, len(event))
     pdg = table.column("pdg", row, _code(species)).long()
-    parent = _find(event, number, event, table.column("parent", row, torch.full_like(number, -1)).long())
+    # -2 is nobody's number; -1 is that of deposits of unknown particle.
+    parent = _find(event, number, event, table.column("parent", row, torch.full_like(number, -2)).long())
     above = torch.where(parent >= 0, pdg[parent.clamp(min=0)], 0)
     primary = table.column("primary", row, torch.zeros_like(number)) == 1
     michel = _touched(deposits, made_by, _MICHEL, len(event)) & (pdg.abs() == 11)

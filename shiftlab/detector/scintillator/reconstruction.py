@@ -37,7 +37,7 @@ _MUON_DEDX: Final = 1.5
 _PHOTON_START: Final = 4
 """Planes from which a photon's dE/dx is taken."""
 
-_RECOIL: Final = torch.tensor([KINDS.index(name) for name in ("photon", "blob", "prong_pion", "prong_proton")])
+_RECOIL: Final = tuple(KINDS.index(name) for name in ("photon", "blob", "prong_pion", "prong_proton"))
 
 _EDGE: Final = 5.0
 """A prong that comes this close to a face of the detector leaves it, cm."""
@@ -299,7 +299,8 @@ def _remainder(scene: _Scene, owners: Owners, role: Tensor, objects: Objects, is
     across, _ = scene.geometry.coordinates(_on_line(lines, found, scene.group), found.plane)
     away = (across - found.across).abs() > toy.fuzz_distance
     recoil = total(found.energy * ~muon, found.event, events)
-    recoil -= total(objects.momentum[:, 3] * torch.isin(objects.kind, _RECOIL.to(muon.device)), objects.event, events)
+    counted = torch.isin(objects.kind, torch.tensor(_RECOIL, device=muon.device))
+    recoil -= total(objects.momentum[:, 3] * counted, objects.event, events)
     michel = owners.michel[scene.owner] & (scene.energy >= toy.michel_energy)
     return Remainder(
         fuzz=total(found.energy * (muon & away), found.event, events),
