@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shiftlab.events.particles import ParticleTable
 from shiftlab.events.simulation.composition import Composition
-from shiftlab.events.steps import Steps
+from shiftlab.events.simulation.transport import Carried
 from shiftlab.events.tracks import species
 
 __all__ = ["EXIT_COLUMNS", "MASSES", "muon_exits", "number_particles", "primary_table"]
@@ -88,9 +88,7 @@ def primary_table(batch: Composition, number: NDArray[np.int64], vertex: NDArray
 
 def muon_exits(
     batch: Composition,
-    primary: NDArray[np.int64],
-    steps: Steps,
-    kinetic: NDArray[np.float64],
+    carried: Carried,
     vertex: NDArray[np.float64],
     box: tuple[float, float, float],
 ) -> dict[str, NDArray[np.float64]]:
@@ -101,12 +99,11 @@ def muon_exits(
 
     Args:
         batch: The primaries.
-        primary: int64 (primary,), row of the track of each.
-        steps: In order of track and time; origin at the vertex.
-        kinetic: float64 (step,), MeV at the start of each line, NaN for points.
+        carried: What Geant4 made of them.
         vertex: float64 (event, 3), cm.
         box: Sides, cm.
     """
+    primary, steps, kinetic = carried.primary, carried.steps, carried.kinetic
     columns = {name: np.full(len(batch), np.nan) for name in EXIT_COLUMNS}
     muons = np.flatnonzero(np.abs(batch.pdg) == 13)
     muons = muons[np.lexsort((-batch.kinetic[muons], batch.event[muons]))]

@@ -63,10 +63,8 @@ def finish(
         dataset: ``name/revision`` of the data set.
     """
     labels = label_tracks(carried.tracks)
-    order = _along_tracks(carried.steps, len(carried.tracks.event))
-    whole = carried.steps.take(order)
-    semantic = attach_fragments(whole, labels)
-    parts, source = subdivide(whole)
+    semantic = attach_fragments(carried.steps, labels)
+    parts, source = subdivide(carried.steps)
     anchor = first_visible(parts, len(batch)) if placement.anchor == "first_visible" else np.zeros((len(batch), 3))
     vertex = target - anchor
     parts = move(parts, vertex)
@@ -81,7 +79,7 @@ def finish(
         "em_class": batch.em_class,
         **{f"vertex_{axis}": vertex[:, i] for i, axis in enumerate("xyz")},
         **{f"first_{axis}": target[:, i] for i, axis in enumerate("xyz") if placement.anchor == "first_visible"},
-        **muon_exits(batch, carried.primary, whole, carried.kinetic[order], vertex, placement.box),
+        **muon_exits(batch, carried, vertex, placement.box),
         **batch.truth,
     }
     events = EventTable(
@@ -93,31 +91,14 @@ def finish(
         selected=torch.ones(len(batch), dtype=torch.bool),
         dataset=dataset,
     )
-    if within.all():
-        return _merged(parts, middle, semantic[source], carried, labels, events, batch, vertex)
-    inner, kept = parts.take(within), semantic[source[within]]
-    return _merged(inner, middle[within], kept, carried, labels, events, batch, vertex)
-
-
-def _along_tracks(steps: Steps, tracks: int) -> NDArray[np.int64]:
-    """Return the order of steps by track, then time: that of ``lexsort((time, track))``, but sooner.
-
-    Lines come in time order already; only tracks whose points lie between their lines need sorting by time.
-    """
-    order = np.argsort(steps.track, kind="stable")
-    track, time = steps.track[order], steps.time[order]
-    back = (track[1:] == track[:-1]) & (time[1:] < time[:-1])
-    if back.any():
-        mixed = np.zeros(tracks, dtype=bool)
-        mixed[track[1:][back]] = True
-        rows = np.flatnonzero(mixed[track])
-        order[rows] = order[rows][np.lexsort((time[rows], track[rows]))]
-    return order
+    rows = np.flatnonzero(within)
+    return _merged(parts, middle, rows, semantic[source], carried, labels, events, batch, vertex)
 
 
 def _merged(
     parts: Steps,
     middle: NDArray[np.float64],
+    inner: NDArray[np.int64],
     semantic: NDArray[np.int8],
     carried: Carried,
     labels: Labels,
@@ -125,24 +106,25 @@ def _merged(
     batch: Composition,
     vertex: NDArray[np.float64],
 ) -> Deposits:
-    """Merge the steps of one track in one cell, points apart from steps with a length."""
-    cell = np.floor(middle / MAX_STEP).astype(np.int64)
+    """Merge the steps ``inner`` of one track in one cell, points apart from steps with a length."""
+    track, place = parts.track[inner], middle[inner]
+    cell = np.floor(place / MAX_STEP).astype(np.int64)
     wide = cell.max(axis=0, initial=0) + 1
     flat = (cell[:, 0] * wide[1] + cell[:, 1]) * wide[2] + cell[:, 2]
-    stretch = parts.length
-    group = (parts.track * int(wide.prod()) + flat) * 2 + (stretch == 0.0)
-    rows, position, energy, length = merge(group, middle, parts.energy, stretch)
-    counts = np.bincount(parts.event[rows], minlength=len(events))
-    track = parts.track[rows]
-    number = number_particles(carried.tracks.event, carried.primary, labels.owner[track])
+    stretch = parts.length[inner]
+    group = (track * int(wide.prod()) + flat) * 2 + (stretch == 0.0)
+    rows, position, energy, length = merge(group, place, parts.energy[inner], stretch)
+    owner = labels.owner[track[rows]]
+    counts = np.bincount(carried.tracks.event[track[rows]], minlength=len(events))
+    number = number_particles(carried.tracks.event, carried.primary, owner)
     return Deposits(
         offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)),
         position=torch.from_numpy(position.astype(np.float32)),
         energy=torch.from_numpy(energy.astype(np.float32)),
         length=torch.from_numpy(length.astype(np.float32)),
-        semantic=torch.from_numpy(semantic[rows]),
-        particle=torch.from_numpy(labels.particle[track]),
+        semantic=torch.from_numpy(semantic[inner[rows]]),
+        particle=torch.from_numpy(labels.particle[track[rows]]),
         events=events,
-        instance=torch.from_numpy(number[labels.owner[track]].astype(np.int32)),
+        instance=torch.from_numpy(number[owner].astype(np.int32)),
         particles=primary_table(batch, number[carried.primary], vertex),
     )

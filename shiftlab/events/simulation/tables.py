@@ -73,5 +73,7 @@ def use_tables(folder: Path) -> None:
     chosen = find_tables(folder)
     if "calzone" not in sys.modules:
         os.environ[VARIABLE] = str(chosen)
-    elif Path(os.environ.get(VARIABLE, "")).resolve() != chosen:
-        raise ConfigError(f"calzone already uses the tables in {os.environ.get(VARIABLE)}, not {chosen}.")
+        return
+    used = Path(os.environ.get(VARIABLE) or default_tables()).resolve()
+    if used != chosen:
+        raise ConfigError(f"calzone already uses the tables in {used}, not {chosen}.")

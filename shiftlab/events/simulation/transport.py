@@ -36,7 +36,7 @@ class Carried:
 
     Attributes:
         tracks: Tracks, event by event.
-        steps: Steps that begin in time; lines first, then points; track is a row of ``tracks``.
+        steps: Steps that begin in time, by track and then by time; track is a row of ``tracks``.
         late: float64 (event,), MeV, energy of the steps dropped for being late.
         kinetic: float64 (step,), MeV, kinetic energy at the start of each line; NaN for points.
         primary: int64 (primary,), row in ``tracks`` of each primary.
@@ -134,12 +134,21 @@ class Transport:
         finder = _Finder(result.tracks, len(primaries.pdg))
         rows = np.concatenate([finder.rows(line["event"], line["tid"]), finder.rows(point["event"], point["tid"])])
         tracks = _tracks(result.tracks, line, rows[: len(line)], primaries)
-        steps = _steps(line, point, rows, tracks)
-        kinetic = np.concatenate([line["energy"], np.full(len(point), np.nan)])
-        late = steps.time > self.latest
-        dropped = np.bincount(steps.event[late], steps.energy[late], len(primaries)).astype(np.float64)
-        if late.any():
-            steps, kinetic = steps.take(~late), kinetic[~late]
+        time = np.concatenate([line["time"][:, 0], point["time"]]) * _SECOND
+        energy = np.concatenate([line["value"], point["value"]])
+        late = time > self.latest
+        dropped = np.bincount(tracks.event[rows[late]], energy[late], len(primaries)).astype(np.float64)
+        order = _along_tracks(rows, time, len(tracks.event))
+        order = order[~late[order]]
+        steps = Steps(
+            event=tracks.event[rows[order]],
+            track=rows[order],
+            start=np.concatenate([line["start"], point["position"]])[order],
+            end=np.concatenate([line["end"], point["position"]])[order],
+            energy=energy[order],
+            time=time[order],
+        )
+        kinetic = np.concatenate([line["energy"], np.full(len(point), np.nan)])[order]
         return Carried(tracks, steps, dropped, kinetic, finder.primaries())
 
     def describe(self) -> dict[str, str | float]:
@@ -217,12 +226,17 @@ def _tracks(table: Any, line: Any, rows: NDArray[np.int64], primaries: Compositi
     )
 
 
-def _steps(line: Any, point: Any, rows: NDArray[np.int64], tracks: Tracks) -> Steps:
-    return Steps(
-        event=tracks.event[rows],
-        track=rows,
-        start=np.concatenate([line["start"], point["position"]]),
-        end=np.concatenate([line["end"], point["position"]]),
-        energy=np.concatenate([line["value"], point["value"]]),
-        time=np.concatenate([line["time"][:, 0], point["time"]]) * _SECOND,
-    )
+def _along_tracks(track: NDArray[np.int64], time: NDArray[np.float64], tracks: int) -> NDArray[np.int64]:
+    """Return the order of steps by track, then time: that of ``lexsort((time, track))``, but sooner.
+
+    Lines come in time order already; only tracks whose points lie between their lines need sorting by time.
+    """
+    order = np.argsort(track, kind="stable")
+    sorted_track, sorted_time = track[order], time[order]
+    back = (sorted_track[1:] == sorted_track[:-1]) & (sorted_time[1:] < sorted_time[:-1])
+    if back.any():
+        mixed = np.zeros(tracks, dtype=bool)
+        mixed[sorted_track[1:][back]] = True
+        rows = np.flatnonzero(mixed[sorted_track])
+        order[rows] = order[rows][np.lexsort((sorted_time[rows], sorted_track[rows]))]
+    return order
