@@ -13,7 +13,8 @@ from shiftlab.events.sample import write_sample
 from shiftlab.tasks import CANDIDATES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = sorted((ROOT / "docs" / "pages").glob("*.md"))
+FOLDER = ROOT / "docs" / "pages"
+PAGES = sorted(FOLDER.rglob("*.md"))
 BLOCK = re.compile(r'^```python(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
@@ -42,8 +43,8 @@ def test_the_code_of_a_page_runs_in_order(page, tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_is_in_the_navigation_and_its_links_lead_somewhere(page):
-    assert f": {page.name}\n" in (ROOT / "docs" / "mkdocs.yml").read_text()
-    for link in re.findall(r"\]\(([\w./]+\.md)\)", page.read_text()):
+    assert f": {page.relative_to(FOLDER).as_posix()}\n" in (ROOT / "docs" / "mkdocs.yml").read_text()
+    for link in re.findall(r"\]\(([\w./]+\.md)(?:#[\w-]+)?\)", page.read_text()):
         assert (page.parent / link).is_file(), link
 
 
