@@ -99,7 +99,7 @@ class SegmentsSource(Source):
         self._numbers = self._segments.events()
         if len(self._numbers) == 0:
             raise DataError(f"{path}: table 'segments' is empty.")
-        self._uid = f"edepsim/{identity(*_extract(self._segments.dataset))}"
+        self._uid = f"edepsim/{identity(*_extract(self._segments))}"
 
     def __len__(self) -> int:
         """Return the number of events that have segments."""
@@ -154,7 +154,7 @@ class TruthSource(Source):
         self._trajectories = _rows(file, "trajectories", _TRAJECTORIES)
         self._vertices = _rows(file, "vertices", _VERTICES)
         self._numbers = self._vertices.events()
-        parts = [text for rows in (self._segments, self._vertices) for text in _extract(rows.dataset)]
+        parts = [text for rows in (self._segments, self._vertices) for text in _extract(rows)]
         self._uid = f"edepsim/{identity(*parts)}"
 
     def __len__(self) -> int:
@@ -201,12 +201,11 @@ def _rows(file: Any, name: str, wanted: dict[str, str]) -> EventRows:
     return EventRows(file, name, wanted, names)
 
 
-def _extract(dataset: Any) -> tuple[int, str, str]:
+def _extract(rows: EventRows) -> tuple[int, str, str]:
     """Return what names a table's content: its length and its first and last thousand rows."""
-    with reading(dataset.file.filename):
-        ends = dataset[:1000], dataset[-1000:]
     # Bytes between columns, which some files have, are nobody's.
-    return (len(dataset), *(repack_fields(rows, recurse=True).tobytes().hex() for rows in ends))
+    head, tail = (repack_fields(end, recurse=True).tobytes().hex() for end in rows.ends(1000))
+    return len(rows), head, tail
 
 
 def _steps(block: Block, event: NDArray[np.int64], track: NDArray[np.int64]) -> tuple[Steps, NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from shiftlab.events.hdf5 import reading, require, table
 
 __all__ = ["Block", "EventRows"]
 
-_BLOCK_BYTES = 8 * 2**20
+_BLOCK_BYTES = 32 * 2**20
 
 
 class Block:
@@ -108,7 +108,7 @@ class Block:
 class EventRows:
     """A compound dataset whose rows are in ascending order of their events.
 
-    Memory holds one block of rows (8 MiB, or one HDF5 chunk), whatever the length of the table. Blocks end where
+    Memory holds one block of rows (32 MiB, or one HDF5 chunk), whatever the length of the table. Blocks end where
     HDF5's own chunks end, so that reading a file from first to last unpacks each chunk once.
 
     Attributes:
@@ -183,6 +183,21 @@ class EventRows:
         mine = [i for i, piece in enumerate(rows) if len(piece)] or [0]
         numbers = events[mine[0]] if len(mine) == 1 else np.concatenate([events[i] for i in mine])
         return Block(self, [rows[i] for i in mine], start, numbers)
+
+    def ends(self, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the first and the last ``count`` rows, as the file has them; errors as for ``between``."""
+        if self._blocks == 1:
+            self._load(0)
+        starts = (0, max(len(self) - count, 0))
+        first, last = (self._stretch(start, min(start + count, len(self))) for start in starts)
+        return first, last
+
+    def _stretch(self, start: int, stop: int) -> NDArray[Any]:
+        low = self._number * self._size
+        if 0 <= low <= start and stop <= low + len(self._block):
+            return self._block[start - low : stop - low]
+        with reading(self.path):
+            return np.asarray(self.dataset[start:stop])
 
     @property
     def _blocks(self) -> int:
