@@ -35,6 +35,11 @@ def settings(config: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: a key or value is not allowed; the message names it.
     """
+    if isinstance(config, Mapping) and "toy" in config:
+        raise ConfigError(
+            f"detector '{config.get('name')}' makes tokens, not images: `shiftlab record FILE OUT` uses it; "
+            "a study takes a detector of images, say detector=pixel_lar."
+        )
     _known("detector", config, ("name", "seed", "geometry", "diffusion", "effects"))
     constants = config.get("diffusion", {})
     _known("detector.diffusion", constants, ("longitudinal", "transverse"))
