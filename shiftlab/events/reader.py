@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -319,14 +320,18 @@ def validate(events: Events, path: str | Path, first: int = 0) -> None:
         events.check(path, first)
     if isinstance(events, Image):
         for name in ("charge", "energy"):
-            _refuse(events, ~torch.isfinite(getattr(events, name)), path, name, "NaN or infinite", first)
-        outside = (events.cell < 0) | (events.cell >= math.prod(events.shape))
-        _refuse(events, outside, path, "cell", "outside the shape", first)
+            if not all(math.isfinite(value) for value in _extremes(getattr(events, name))):
+                _refuse(events, ~torch.isfinite(getattr(events, name)), path, name, "NaN or infinite", first)
+        cells = math.prod(events.shape)
+        low, high = _extremes(events.cell)
+        if low < 0 or high >= cells:
+            _refuse(events, (events.cell < 0) | (events.cell >= cells), path, "cell", "outside the shape", first)
     table = events.events
     _finite(table, "weight", table.weight, path, first)
-    keys, counts = torch.unique(table.key, return_counts=True)
-    if len(keys) < len(table):
-        one, two = (first + i for i in torch.nonzero(table.key == keys[counts > 1][0]).squeeze(1)[:2].tolist())
+    keys = np.sort(table.key.numpy(force=True))
+    twice = keys[1:][keys[1:] == keys[:-1]]
+    if len(twice):
+        one, two = (first + i for i in torch.nonzero(table.key == int(twice[0])).squeeze(1)[:2].tolist())
         raise DataError(f"{path}: events {one} and {two} have the same key; keys must be unique.")
 
 
@@ -337,9 +342,9 @@ def _extremes(values: Tensor) -> tuple[float, float]:
 
 
 def _finite(table: EventTable, name: str, column: Tensor, path: str | Path, first: int) -> None:
-    bad = torch.nonzero(~torch.isfinite(column))
-    if len(bad):
-        raise DataError(f"{path}: event {first + int(bad[0])}: {name} is NaN or infinite.")
+    good = np.isfinite(column.numpy(force=True))
+    if not good.all():
+        raise DataError(f"{path}: event {first + int(good.argmin())}: {name} is NaN or infinite.")
 
 
 def _refuse(events: Deposits | Image, bad: Tensor, path: str | Path, name: str, what: str, first: int) -> None:

@@ -61,12 +61,13 @@ def column(path: Path, file: Any, name: str, types: tuple[str, ...], tail: tuple
     Raises:
         DataError: the group has no such dataset (the message lists what it has), or it is of another type or shape.
     """
-    if name not in file:
+    try:
+        found = file[name]
+    except KeyError:
         place, leaf = name.rsplit("/", 1)
         group = file.get(place)
         have = ", ".join(sorted(group)) if isinstance(group, h5py.Group) else ""
-        raise DataError(f"{path}: group '{place}' has no column '{leaf}'. It has {have or 'none'}.")
-    found = file[name]
+        raise DataError(f"{path}: group '{place}' has no column '{leaf}'. It has {have or 'none'}.") from None
     if not isinstance(found, h5py.Dataset) or found.dtype.str not in types or found.shape[1:] != tail:
         given = f"{found.dtype} of shape {found.shape}" if isinstance(found, h5py.Dataset) else "a group"
         wanted = " or ".join(str(np.dtype(one)) for one in types)
@@ -158,12 +159,12 @@ class Offsets:
         self._offsets = column(path, file, name, _INTEGERS)
         if len(self._offsets) == 0:
             raise DataError(f"{path}: {name} is empty; it must begin with 0.")
-        self.total = int(self._offsets[-1])
+        self._events, self.total = len(self._offsets) - 1, int(self._offsets[-1])
         same_length(path, columns, self.total, name)
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return len(self._offsets) - 1
+        return self._events
 
     def read(self, events: slice) -> tuple[slice, NDArray[np.int64]]:
         """Return the rows of the events ``first:last`` and int64 (event + 1,) offsets within those.
@@ -199,11 +200,12 @@ class EventColumns:
         self._names = np.array([str(name) for name in json_attribute(path, file, "samples")], dtype=object)
         dataset = file.attrs.get("dataset", "")
         self.dataset = dataset if isinstance(dataset, str) else ""
-        same_length(path, {**self.columns, **self.truth}, len(self), "events/key")
+        self._events = len(self.columns["key"])
+        same_length(path, {**self.columns, **self.truth}, self._events, "events/key")
 
     def __len__(self) -> int:
         """Return the number of events."""
-        return len(self.columns["key"])
+        return self._events
 
     def read(self, events: slice) -> EventTable:
         """Return the rows of some events.
@@ -219,14 +221,13 @@ class EventColumns:
                 f"{self._path}: event {events.start + int(codes.argmax())}: sample {codes.max()}; "
                 f"the file names {len(self._names)} samples."
             )
-        everyone = torch.ones(len(codes), dtype=torch.bool)
-        selected = read.get("selected")
+        selected = read["selected"] if "selected" in read else np.ones(len(codes), dtype=np.uint8)
         return EventTable(
             key=torch.from_numpy(read["key"]),
             vertex=torch.from_numpy(read["vertex"]),
             weight=torch.from_numpy(read["weight"].astype(np.float64, copy=False)),
             sample=tuple(self._names[codes].tolist()),
             truth={name: torch.from_numpy(one.astype(np.float64, copy=False)) for name, one in truth.items()},
-            selected=everyone if selected is None else flags(self._path, "events/selected", selected),
+            selected=flags(self._path, "events/selected", selected),
             dataset=self.dataset,
         )

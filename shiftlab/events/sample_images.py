@@ -80,10 +80,6 @@ class ImageSource(SampleSource):
         rows, offsets = self._offsets.read(events)
         read = read_rows(self.path, self._columns, rows)
         cell = read.pop("cell").astype(np.int64, copy=False)
-        cells = self._shape[0] * self._shape[1] * self._shape[2]
-        if len(cell) and (cell.min() < 0 or cell.max() >= cells):
-            row = rows.start + int(np.flatnonzero((cell < 0) | (cell >= cells))[0])
-            raise DataError(f"{self.path}: images/cell, row {row}: outside the shape {self._shape}.")
         tensors = {
             name: torch.from_numpy(packing.decode_log(one) if one.dtype.kind == "u" else one)
             for name, one in read.items()

@@ -71,21 +71,21 @@ def images(count: int, *, first: int = 0) -> Image:
     )
 
 
-def tokens(count: int, *, first: int = 0, features: int = 3, numbers: int = 2) -> Tokens:
+def tokens(count: int, *, first: int = 0, most: int = 5, features: int = 3, numbers: int = 2) -> Tokens:
     random = np.random.default_rng((3, first))
-    many = random.integers(0, 6, count)
+    many = random.integers(0, most + 1, count)
     total = int(many.sum())
     return Tokens(
         offsets=offsets(many),
         features=torch.from_numpy(random.normal(size=(total, features)).astype(np.float32)),
         columns=tuple(f"column {i}" for i in range(features)),
-        units=("log(MeV)", "cm", "1")[:features],
+        units=(("log(MeV)", "cm", "1") * 9)[:features],
         valid=torch.from_numpy(random.random((total, features)) < 0.9),
         particle=torch.from_numpy(random.integers(0, 2, total)),
         kinds=("muon", "blob"),
         globals=torch.from_numpy(random.normal(size=(count, numbers)).astype(np.float32)),
         global_columns=tuple(f"global {i}" for i in range(numbers)),
-        global_units=("GeV", "1")[:numbers],
+        global_units=(("GeV", "1") * 9)[:numbers],
         global_valid=torch.from_numpy(random.random((count, numbers)) < 0.9),
         events=table(random, count, first),
         truth={"energy": torch.from_numpy(random.random(total))},
