@@ -26,7 +26,7 @@ from shiftlab.events.tokens import Tokens
 from shiftlab.events.unique import SeenKeys
 from shiftlab.provenance import canonical_json, provenance_record, write_whole
 
-__all__ = ["FORMAT", "SampleWriter"]
+__all__ = ["FORMAT", "RESERVED", "SampleWriter"]
 
 FORMAT: Final = "shiftlab sample 2"
 _CHUNK: Final = 1 << 17
@@ -38,7 +38,9 @@ _FILTERS: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True
 _VERSIONS: Final = ("v108", "v110")
 """HDF5 format versions, fixed so that a newer library writes the same bytes."""
 
-_RESERVED: Final = frozenset({*CONTENT, "decoding", "provenance", "digest"})
+RESERVED: Final = frozenset({*CONTENT, "decoding", "provenance", "digest"})
+"""Attributes of the file that the format fills in itself."""
+
 _KINDS: Final = {"deposits": Deposits, "images": Image, "tokens": Tokens}
 _MAY_LACK: Final = ("events/truth/", "particles/", "tokens/truth/")
 """Columns that a piece may lack; its rows are NaN there."""
@@ -61,6 +63,9 @@ class SampleWriter:
             charges and energies of images are packed (``packing``); all other columns are exact in any case.
         provenance: What the caller knows of how the file came to be, say its command; added to versions and digests.
 
+    Attributes:
+        provenance: The record that the end of the block writes; more may be added to it.
+
     Raises:
         ConfigError: an attribute has a name of the format's own, or the box is none.
         RunError: the file cannot be written.
@@ -79,8 +84,8 @@ class SampleWriter:
         """Check what does not depend on events; nothing is written yet."""
         self._path, self._holds, self._box, self._exact = Path(path), holds, box, exact
         self._attributes = dict(attributes or {})
-        self._provenance = provenance_record(provenance or {})
-        taken = sorted(_RESERVED & set(self._attributes))
+        self.provenance = provenance_record(provenance or {})
+        taken = sorted(RESERVED & set(self._attributes))
         if taken:
             raise ConfigError(f"{path}: attributes {', '.join(taken)} are the format's own; choose other names.")
         if holds not in _KINDS:
@@ -239,7 +244,7 @@ class SampleWriter:
         }
         entries = {name: column.entry() for name, column in self._columns.items()}
         said["digest"] = content_digest(said, entries)
-        said["provenance"] = canonical_json(self._provenance)
+        said["provenance"] = canonical_json(self.provenance)
         for name, value in sorted({**self._attributes, **said}.items()):
             self._file.attrs[name] = value
 

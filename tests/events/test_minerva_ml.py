@@ -285,7 +285,7 @@ def test_what_the_format_cannot_hold_is_not_written(file: Path, tmp_path: Path) 
 
 def test_inspect_tells_units_and_what_is_in_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(file), "--check"]) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     for word in (
         "minerva_ml",
         "4 events of tokens",

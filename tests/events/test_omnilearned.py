@@ -403,7 +403,7 @@ def test_an_index_that_omnilearned_writes_is_read(tmp_path: Path) -> None:
 
 def test_inspect_tells_units_and_what_is_in_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(file), "--check"]) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     words = (
         "omnilearned",
         "6 events of tokens",
