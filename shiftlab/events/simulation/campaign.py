@@ -15,12 +15,10 @@ from typing import Any, Final
 
 from shiftlab.errors import RunError
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.keys import identities
 from shiftlab.events.sample_writer import SampleWriter
 from shiftlab.events.simulation.composition import compose_batch
-from shiftlab.events.simulation.draws import stream_starts, uniforms
 from shiftlab.events.simulation.placement import ARGON_CUBE, SCINTILLATOR_BOX, Placement
-from shiftlab.events.simulation.production import finish
+from shiftlab.events.simulation.production import Names, carry
 from shiftlab.events.simulation.recipe import Recipe
 from shiftlab.events.simulation.shards import Shards
 from shiftlab.events.simulation.tables import find_tables
@@ -117,13 +115,8 @@ class Campaign:
         """
         start, stop = batch * self.batch, min((batch + 1) * self.batch, self.count)
         primaries = compose_batch(self.recipe, self.seed, start, stop)
-        within = [n for k in _counts(primaries.event, stop - start) for n in range(k)]
-        names = [f"{start + event}/{n}" for event, n in zip(primaries.event.tolist(), within, strict=True)]
-        starts = stream_starts(f"{self.vertices}/transport", names)
-        carried = self.transport.run(simulation, primaries, self.vertices, starts=starts)
-        target = self.placement.fiducial.points(uniforms(f"{self.vertices}/placement", range(start, stop), 3))
-        key = identities(f"{self.uid}/event", range(start, stop))
-        return finish(primaries, key, carried, self.placement, target, self.recipe.dataset)
+        names = Names(self.vertices, self.uid, self.recipe.dataset)
+        return carry(primaries, start, names, self.transport, simulation, self.placement)
 
 
 @dataclass(frozen=True)
@@ -272,14 +265,6 @@ class _Maker:
             return len(deposits)
 
         return make
-
-
-def _counts(event: Any, events: int) -> list[int]:
-    """Return how many primaries each event has."""
-    counts = [0] * events
-    for one in event.tolist():
-        counts[one] += 1
-    return counts
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

@@ -3,25 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftlab.events.deposits import Deposits, EventTable
+from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.keys import identities, random_generator
 from shiftlab.events.packing import merge
 from shiftlab.events.simulation.composition import Composition
+from shiftlab.events.simulation.draws import stream_starts, uniforms
 from shiftlab.events.simulation.particles import EXIT_COLUMNS, muon_exits, number_particles, primary_table
 from shiftlab.events.simulation.placement import ARGON_CUBE, FIDUCIAL, Placement, first_visible, inside, move
 from shiftlab.events.simulation.transport import Carried, Transport
 from shiftlab.events.steps import MAX_STEP, Steps, subdivide
 from shiftlab.events.tracks import Labels, attach_fragments, label_tracks
 
-__all__ = ["finish", "produce"]
+__all__ = ["Names", "carry", "finish", "produce"]
 
 _BATCH = 100
+_PORTION = 50_000.0
+"""Kinetic energy that is carried at once, MeV: some 150000 steps, whose columns stay in the processor's caches."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What names the events of a sample: every random number and key is a function of a name and a number.
+
+    Attributes:
+        vertices: Name of the vertices: primaries, places and random streams; shared with two-model twins.
+        events: Name of the events: their keys.
+        dataset: ``name/revision`` of the data set.
+    """
+
+    vertices: str
+    events: str
+    dataset: str
+
+
+def carry(
+    primaries: Composition, first: int, names: Names, transport: Transport, simulation: Any, placement: Placement
+) -> Deposits:
+    """Return finished events, each of which depends on its number and on no other event.
+
+    Args:
+        primaries: The events.
+        first: Number of the first one in the sample.
+        names: Names of the sample.
+        transport: Geant4 settings.
+        simulation: What ``transport.open`` gave.
+        placement: Where the events are put.
+    """
+    parts = []
+    for start, stop in _portions(primaries):
+        batch, span = primaries.batch(start, stop), range(first + start, first + stop)
+        place = np.arange(len(batch.event)) - np.searchsorted(batch.event, batch.event)
+        streams = [
+            f"{first + start + event}/{n}" for event, n in zip(batch.event.tolist(), place.tolist(), strict=True)
+        ]
+        starts = stream_starts(f"{names.vertices}/transport", streams)
+        carried = transport.run(simulation, batch, names.vertices, starts=starts)
+        target = placement.fiducial.points(uniforms(f"{names.vertices}/placement", span, 3))
+        key = identities(f"{names.events}/event", span)
+        parts.append(finish(batch, key, carried, placement, target, names.dataset))
+    return concatenate(parts)
+
+
+def _portions(primaries: Composition) -> list[tuple[int, int]]:
+    """Return ranges of events of at most _PORTION each, or of one event."""
+    total = np.cumsum(np.bincount(primaries.event, primaries.kinetic, len(primaries)))
+    ends: list[int] = [0]
+    while ends[-1] < len(primaries):
+        before = total[ends[-1] - 1] if ends[-1] else 0.0
+        ends.append(max(int(np.searchsorted(total, before + _PORTION, side="right")), ends[-1] + 1))
+    return list(pairwise(ends))
 
 
 def produce(composition: Composition, transport: Transport, sample: str) -> Iterator[Deposits]:

@@ -29,6 +29,10 @@ CUTS: Final = (0.001, 100.0)
 
 _SECOND = 1.0e6  # us
 
+_FIRST: Final[list[tuple[str | float, ...]]] = []
+"""Physics that this process opened first. Geant4 is one for each process: its run manager keeps the processes of its
+first run, and calzone 1.2 does not say so when another physics is then asked for."""
+
 
 @dataclass(frozen=True)
 class Carried:
@@ -90,13 +94,23 @@ class Transport:
     def open(self) -> Any:
         """Return a calzone simulation.
 
-        calzone reads ``GEANT4_DATA_DIR`` when it is imported, so the tables cannot change afterwards.
+        calzone reads ``GEANT4_DATA_DIR`` when it is imported, so the tables cannot change afterwards; nor can
+        the physics and the material, once a process has carried a particle.
 
         Raises:
-            ConfigError: calzone is not installed, or the folder is not there, or another one is in use.
+            ConfigError: calzone is not installed, the folder is not there, or this process uses other tables,
+                another physics or another material.
         """
         use_tables(self.tables)
         import calzone
+
+        physics = (self.hadronic, self.electromagnetic, self.cut, self.material)
+        _FIRST.extend([physics][: 1 - len(_FIRST)])
+        if _FIRST[0] != physics:
+            raise ConfigError(
+                f"this process carries particles with {', '.join(map(str, _FIRST[0]))}; Geant4 would keep those models "
+                f"for {', '.join(map(str, physics))}. Use another process, as `shiftlab simulate` does."
+            )
 
         cube = {"Cube": {"box": self.side, "material": self.material, "role": "record_deposits"}}
         simulation = calzone.Simulation(calzone.Geometry(cube))
