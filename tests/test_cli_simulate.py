@@ -114,15 +114,13 @@ def test_a_twin_has_a_name_of_its_own_and_the_same_vertices() -> None:
     assert two.command.endswith("transport.hadronic=QGSP_BIC transport.cut=0.05")
 
 
-def test_a_recipe_that_departs_from_the_shipped_one_has_a_revision_of_its_own(tmp_path: Path) -> None:
+def test_a_recipe_that_departs_from_the_shipped_one_is_its_twin_with_a_name_and_keys_of_its_own() -> None:
     words = ["data=lar_neutrino", "n=10", TABLES]
-    shipped = compose_simulation(words).campaign.recipe
-    changed = compose_simulation([*words, "events.pions.ratio=0.1"]).campaign.recipe
-    assert shipped.dataset == "lar_neutrino/1"
-    assert changed.revision.startswith("1-")
-    assert changed.revision != compose_simulation([*words, "events.pions.ratio=0.15"]).campaign.recipe.revision
-    named = compose_simulation([*words, "events.pions.ratio=0.1", "events.revision=mine"]).campaign.recipe
-    assert named.dataset == "lar_neutrino/mine"
+    shipped = compose_simulation(words)
+    one, two = (compose_simulation([*words, f"events.pions.ratio={ratio}"]) for ratio in (0.1, 0.15))
+    assert len({job.out.name for job in (shipped, one, two)}) == 3
+    assert len({job.campaign.uid for job in (shipped, one, two)}) == 3
+    assert shipped.campaign.vertices == one.campaign.vertices == two.campaign.vertices
 
 
 def test_a_recipe_may_be_a_file_of_the_users(tmp_path: Path) -> None:

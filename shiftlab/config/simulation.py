@@ -98,11 +98,11 @@ def compose_simulation(words: Sequence[str]) -> SimulationJob:
     keys = _file(str(name), mistakes) if name is not None else None
     if keys is None:
         raise ConfigError("\n".join(mistakes))
-    shipped = keys.get("events", {})
+    shipped = keys.get("events", {})  # _set copies what it changes
     for key, value in given.items():
         _set(keys, key, value, mistakes)
-    keys["events"] = _revised(shipped, keys.get("events", {}))
-    return _job(str(name), keys, given, mistakes)
+    departs = digest_json(keys.get("events"))[:8] if keys.get("events") != shipped else ""
+    return _job(str(name), keys, given, departs, mistakes)
 
 
 def _values(words: Sequence[str], mistakes: list[str]) -> dict[str, Any]:
@@ -160,17 +160,7 @@ def _set(keys: dict[str, Any], key: str, value: Any, mistakes: list[str]) -> Non
     place[last] = value
 
 
-def _revised(shipped: Any, events: Any) -> Any:
-    """Return the keys of a recipe; one that departs from the file's gets a revision of its own."""
-    if not isinstance(events, Mapping) or not isinstance(shipped, Mapping) or events == shipped:
-        return events
-    if events.get("revision") != shipped.get("revision"):
-        return events
-    numbers = {key: value for key, value in events.items() if key != "sources"}
-    return {**events, "revision": f"{events.get('revision')}-{digest_json(numbers)[:8]}"}
-
-
-def _job(name: str, keys: dict[str, Any], given: Mapping[str, Any], mistakes: list[str]) -> SimulationJob:
+def _job(name: str, keys: dict[str, Any], given: Mapping[str, Any], departs: str, mistakes: list[str]) -> SimulationJob:
     recipe = _recipe(keys.pop("events", None), mistakes)
     known = (*SimulationConfig.__dataclass_fields__, *_ELSEWHERE)
     mistakes += [unknown_key("", key, known) for key in keys if key not in known]
@@ -186,7 +176,7 @@ def _job(name: str, keys: dict[str, Any], given: Mapping[str, Any], mistakes: li
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return SimulationJob(
         campaign,
-        settings.out or Path("data", f"{_stem(name, campaign)}.h5").absolute(),
+        settings.out or Path("data", f"{_stem(name, campaign, departs)}.h5").absolute(),
         settings.workers or cores,
         " ".join(["shiftlab simulate", f"data={name}", *said]),
     )
@@ -226,8 +216,8 @@ def _transport(given: TransportConfig, tables: Path, medium: str) -> Transport:
     return Transport(tables, given.hadronic, given.electromagnetic, given.cut, given.latest, side, material=medium)
 
 
-def _stem(name: str, campaign: Campaign) -> str:
-    """Return a file name that tells campaigns apart by what departs from the medium's own settings."""
+def _stem(name: str, campaign: Campaign, departs: str) -> str:
+    """Return a file name that tells campaigns apart by what departs from the file's recipe and the medium's settings."""
     recipe, transport = campaign.recipe, campaign.transport
     own = Transport(transport.tables, side=SIDES[recipe.medium], material=recipe.medium)
     words = [Path(name).stem if name.endswith(".yaml") else name, f"n{campaign.count}", f"seed{campaign.seed}"]
@@ -235,7 +225,7 @@ def _stem(name: str, campaign: Campaign) -> str:
         value = getattr(transport, key)
         if value != getattr(own, key):
             words.append(f"{prefix}{value:g}" if isinstance(value, float) else value)
-    return "_".join([*words, *recipe.revision.split("-")[1:]])
+    return "_".join([*words, *([f"events-{departs}"] if departs else [])])
 
 
 def _word(value: Any) -> str:

@@ -10,25 +10,11 @@ from numpy.typing import NDArray
 
 from shiftlab.events.particles import ParticleTable
 from shiftlab.events.simulation.composition import Composition
+from shiftlab.events.simulation.spectra import MASS
 from shiftlab.events.simulation.transport import Carried
 from shiftlab.events.tracks import species
 
-__all__ = ["EXIT_COLUMNS", "MASSES", "muon_exits", "number_particles", "primary_table"]
-
-MASSES: Final = {
-    11: 0.51099895,
-    13: 105.6583755,
-    22: 0.0,
-    111: 134.9768,
-    130: 497.611,
-    211: 139.57039,
-    310: 497.611,
-    321: 493.677,
-    2112: 939.5654205,
-    2212: 938.27208816,
-    3122: 1115.683,
-}
-"""Rest energy by absolute PDG code, MeV (Particle Data Group 2024)."""
+__all__ = ["EXIT_COLUMNS", "muon_exits", "number_particles", "primary_table"]
 
 EXIT_COLUMNS: Final = ("muon_exit_kinetic", "muon_exit_x", "muon_exit_y", "muon_exit_z")
 """Truth columns of ``muon_exits``: MeV and cm; NaN for an event whose leading muon stays inside, or without one."""
@@ -68,7 +54,7 @@ def primary_table(batch: Composition, number: NDArray[np.int64], vertex: NDArray
     """
     codes = np.abs(batch.pdg)
     mass = np.full(len(codes), np.nan)
-    for code, value in MASSES.items():
+    for code, value in MASS.items():
         mass[codes == code] = value
     size = np.sqrt(batch.kinetic * (batch.kinetic + 2.0 * mass))
     columns = {

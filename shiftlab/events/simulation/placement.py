@@ -50,7 +50,8 @@ class Fiducial:
 
     def points(self, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return float64 (count, 3), cm: the points at the fractions ``uniform`` (count, 3) of the box."""
-        return np.asarray(self.low) + uniform * (np.asarray(self.high) - np.asarray(self.low))
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return np.asarray(low + uniform * (high - low), dtype=np.float64)
 
 
 FIDUCIAL = Fiducial()

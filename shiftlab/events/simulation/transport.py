@@ -210,11 +210,11 @@ class _Finder:
 
     def rows(self, event: Any, number: Any) -> NDArray[np.int64]:
         """Return int64: the row of each (primary, track number)."""
-        return self._row[self._first[event.astype(np.int64)] + number]
+        return np.asarray(self._row[self._first[event.astype(np.int64)] + number], dtype=np.int64)
 
     def primaries(self) -> NDArray[np.int64]:
         """Return int64 (primary,): the row of each primary, whose number is 1."""
-        return self._row[self._first + 1]
+        return np.asarray(self._row[self._first + 1], dtype=np.int64)
 
 
 # One primary is one calzone event. Several primaries make one of our events, so their track numbers are
