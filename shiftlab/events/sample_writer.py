@@ -30,7 +30,8 @@ __all__ = ["FORMAT", "RESERVED", "SampleWriter"]
 
 FORMAT: Final = "shiftlab sample 2"
 _CHUNK: Final = 1 << 17
-"""Bytes of a chunk; larger ones save 2% of the file, smaller ones make the reading of single events quicker."""
+"""Bytes of a chunk, of which HDF5 keeps two a column; larger ones save 2% of the file, smaller ones make the reading of
+single events quicker."""
 
 _FILTERS: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 """Level 9 saves 2% of the file and takes nine times as long; every HDF5 has these filters."""
@@ -103,7 +104,7 @@ class SampleWriter:
         """Open the hidden file."""
         temporary = self._stack.enter_context(write_whole(self._path))
         self._disk = self._stack.enter_context(Disk(temporary))
-        self._file = self._stack.enter_context(h5py.File(self._disk, "w", libver=_VERSIONS))
+        self._file = self._stack.enter_context(h5py.File(self._disk, "w", libver=_VERSIONS, rdcc_nbytes=2 * _CHUNK))
         return self
 
     def __exit__(
