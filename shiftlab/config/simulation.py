@@ -217,7 +217,7 @@ def _transport(given: TransportConfig, tables: Path, medium: str) -> Transport:
 
 
 def _stem(name: str, campaign: Campaign, departs: str) -> str:
-    """Return a file name that tells campaigns apart by what departs from the file's recipe and the medium's settings."""
+    """Return a file name that says what departs from the file's recipe and from the usual transport."""
     recipe, transport = campaign.recipe, campaign.transport
     own = Transport(transport.tables, side=SIDES[recipe.medium], material=recipe.medium)
     words = [Path(name).stem if name.endswith(".yaml") else name, f"n{campaign.count}", f"seed{campaign.seed}"]
