@@ -1,1 +1,1 @@
-"""Own samples: Achilles neutrino vertices and particle guns, carried through liquid argon by Geant4."""
+"""Own samples: generator vertices, composed topologies and particle guns, carried through argon or polystyrene."""

@@ -225,7 +225,7 @@ def _check_finished(out: Path, digest: str) -> None:
 
 def _attributes(campaign: Campaign, shards: Shards, command: str) -> dict[str, str | float | int]:
     recipe = campaign.recipe
-    reduced = any(campaign.transport.tables.glob("README.md"))
+    sizes = [path.stat().st_size for path in campaign.transport.tables.rglob("*") if path.is_file()]
     return {
         "uid": campaign.uid,
         "identity": shards.identity,
@@ -235,7 +235,7 @@ def _attributes(campaign: Campaign, shards: Shards, command: str) -> dict[str, s
         "command": command,
         **shards.notes(0),
         **campaign.transport.settings(),
-        "tables": f"{'reduced tables' if reduced else 'tables'}, listing {_listing(campaign.transport.tables)[:16]}",
+        "tables": f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB, listing {_listing(campaign.transport.tables)[:16]}",
         **campaign.placement.describe(),
         "instance": "number of the particle in particles/number: primaries first, then the other particles that own a "
         "deposit; a shower belongs to the particle that began it, a soft knock-on electron to its parent",
