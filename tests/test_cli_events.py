@@ -15,8 +15,7 @@ import torch
 
 from shiftlab import cli
 from shiftlab.events import open_events, read, read_tokens
-from shiftlab.events.sample_digest import check_digest
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events.sample import SampleWriter, check_digest
 
 DATA = Path(__file__).parent / "data"
 EDEPSIM = DATA / "edepsim_mixed.h5"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from shiftlab import cli
-from shiftlab.events import hdf5_heaps, read
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events import read
+from shiftlab.events.hdf5 import heaps as hdf5_heaps
+from shiftlab.events.sample import SampleWriter
 
 DATA = Path(__file__).parent / "data"
 

@@ -58,7 +58,10 @@ def _list(given: argparse.Namespace) -> int:
 
 def _entry(kind: type[Any]) -> dict[str, Any]:
     """Return what is known of a registered class, as JSON values."""
-    entry: dict[str, Any] = {"name": kind.name, "about": (inspect.getdoc(kind) or "").split("\n", 1)[0]}
+    entry: dict[str, Any] = {
+        "name": kind.name,
+        "about": getattr(kind, "summary", None) or (inspect.getdoc(kind) or "").split("\n", 1)[0],
+    }
     for attribute in ("stage", "statistic", "unit", "level", "observable_label"):
         value = getattr(kind, attribute, None)
         if isinstance(value, str):

@@ -84,7 +84,7 @@ def _check_heaps(file: Path) -> None:
     """Walk the heaps of an HDF5 file of any size; opening walks those of smaller ones only."""
     import h5py
 
-    from shiftlab.events.hdf5_heaps import refuse_broken_heaps
+    from shiftlab.events.hdf5.heaps import refuse_broken_heaps
 
     if file.is_file() and h5py.is_hdf5(file):
         refuse_broken_heaps(file)
@@ -92,7 +92,7 @@ def _check_heaps(file: Path) -> None:
 
 def _check_digest(file: Path) -> bool:
     """Refuse a sample whose content is not what its digest says; False for samples of version 1, which have none."""
-    from shiftlab.events.sample_digest import check_digest
+    from shiftlab.events.sample import check_digest
 
     digest = check_digest(file)
     if digest.stated and not digest.holds:

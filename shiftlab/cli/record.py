@@ -124,7 +124,7 @@ def _tokens(
 
 def _write_archive(out: Path, pieces: Iterator[Tokens]) -> tuple[int, int]:
     from shiftlab.events import concatenate_tokens
-    from shiftlab.events.minerva_write import write_minerva_ml
+    from shiftlab.events.minerva_ml import write_minerva_ml
 
     tokens = concatenate_tokens(list(pieces))
     write_minerva_ml(out, tokens)
@@ -132,7 +132,7 @@ def _write_archive(out: Path, pieces: Iterator[Tokens]) -> tuple[int, int]:
 
 
 def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any]) -> tuple[int, int]:
-    from shiftlab.events.sample_writer import SampleWriter
+    from shiftlab.events.sample import SampleWriter
     from shiftlab.provenance import canonical_json
 
     count = 0

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from shiftlab.errors import ConfigError, RunError, UnknownNameError
-from shiftlab.events.minerva_write import write_minerva_ml
-from shiftlab.events.omnilearned_write import write_omnilearned
+from shiftlab.events.minerva_ml.write import write_minerva_ml
+from shiftlab.events.omnilearned.write import write_omnilearned
 from shiftlab.events.reader import BadEvent, Description, Origin, open_events, read_tokens, stream
-from shiftlab.events.sample_writer import RESERVED, SampleWriter
+from shiftlab.events.sample.writer import RESERVED, SampleWriter
 from shiftlab.provenance import digest_file
 
 __all__ = ["FORMATS", "Converted", "convert"]

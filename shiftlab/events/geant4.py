@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from shiftlab.events.assembly import assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.hdf5 import open_hdf5, overlap, reading
-from shiftlab.events.keys import identities, identity
-from shiftlab.events.linkage import (
+from shiftlab.events.hdf5.file import open_hdf5, overlap, reading
+from shiftlab.events.hdf5.linkage import (
     LARGEST,
     attributes_of,
     check_parents,
@@ -27,10 +26,11 @@ from shiftlab.events.linkage import (
     refuse_repeated,
     rows_of_tracks,
 )
+from shiftlab.events.hdf5.tables import Block, EventRows
+from shiftlab.events.keys import identities, identity
 from shiftlab.events.particles import ParticleTable
 from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.events.steps import Steps
-from shiftlab.events.tables import Block, EventRows
 from shiftlab.events.tracks import Tracks
 
 __all__ = ["Geant4Reader"]

@@ -93,7 +93,7 @@ def memory(path: str) -> dict[str, float]:
 
 def write(path: Path, events: int, *, holds: str, exact: bool) -> float:
     """Write synthetic events 2000 at a time; returns events per second."""
-    from shiftlab.events.sample_writer import SampleWriter
+    from shiftlab.events.sample import SampleWriter
 
     spec = importlib.util.spec_from_file_location("sample_pieces", HERE.parent / "events" / "sample_pieces.py")
     assert spec is not None

@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 
 from shiftlab.config import config_dir, locate
 from shiftlab.events.keys import identities, identity, random_generator
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events.sample import SampleWriter
 from shiftlab.events.simulation.campaign import PLACEMENTS, SIDES
 from shiftlab.events.simulation.composition import Composition, compose_batch
 from shiftlab.events.simulation.draws import stream_starts

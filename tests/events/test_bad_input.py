@@ -15,8 +15,8 @@ import torch
 
 from shiftlab.errors import DataError
 from shiftlab.events import BadEvent, Deposits, read, validate
+from shiftlab.events.hdf5 import sort_events
 from shiftlab.events.sample import write_sample
-from shiftlab.events.sorting import sort_events
 
 GEANT4 = "geant4_singles.h5"
 EDEPSIM = "edepsim_mixed.h5"

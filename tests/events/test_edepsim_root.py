@@ -19,8 +19,8 @@ import torch
 
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import concatenate, open_events, read, readers, stream
-from shiftlab.events.edepsim_root import EdepSimRootReader
-from shiftlab.events.edepsim_root_events import join_records, record
+from shiftlab.events.edepsim import EdepSimRootReader
+from shiftlab.events.edepsim.root_events import join_records, record
 
 OBJECT = struct.pack(">HII", 1, 0, 0x02000000)
 LAYOUTS = {

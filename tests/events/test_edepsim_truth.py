@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shiftlab.errors import DataError
 from shiftlab.events import BadEvent, open_events, read, stream
-from shiftlab.events.edepsim_truth import kinetic_energy, process_names
+from shiftlab.events.edepsim.truth import kinetic_energy, process_names
 from shiftlab.units import SEMANTIC
 
 MUONS = "edepsim_muons.h5"

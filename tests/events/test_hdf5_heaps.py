@@ -11,7 +11,7 @@ import pytest
 
 from shiftlab.errors import DataError
 from shiftlab.events import open_events
-from shiftlab.events.hdf5_heaps import refuse_broken_heaps
+from shiftlab.events.hdf5.heaps import refuse_broken_heaps
 
 ROWS = [np.arange(n, dtype=np.float32) for n in (3, 0, 40, 7)]
 

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from shiftlab.cli import main
 from shiftlab.errors import DataError
 from shiftlab.events import Tokens, open_events, read_tokens, stream
-from shiftlab.events.minerva_columns import COLUMNS, GLOBALS, KINDS, NO_DEDX, TRUTH, UNITS
-from shiftlab.events.minerva_ml import MinervaMLReader
-from shiftlab.events.minerva_write import write_minerva_ml
+from shiftlab.events.minerva_ml import MinervaMLReader, write_minerva_ml
+from shiftlab.events.minerva_ml.columns import COLUMNS, GLOBALS, KINDS, NO_DEDX, TRUTH, UNITS
 from shiftlab.events.tokens import in_units
 
 Content = dict[str, Any]

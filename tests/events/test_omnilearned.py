@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from shiftlab.cli import main
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import EventTable, Tokens, open_events, read_tokens, stream
-from shiftlab.events.omnilearned import OmniLearnedReader
-from shiftlab.events.omnilearned_index import index_files, write_file_index
-from shiftlab.events.omnilearned_write import write_omnilearned
+from shiftlab.events.omnilearned import OmniLearnedReader, write_omnilearned
+from shiftlab.events.omnilearned.index import index_files, write_file_index
 from shiftlab.events.tokens import in_units
 
 TENSORS = ("offsets", "features", "valid", "particle", "globals", "global_valid")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from shiftlab.errors import ConfigError
-from shiftlab.events import packing
-from shiftlab.events.packing import Box
+from shiftlab.events.sample import packing
+from shiftlab.events.sample.packing import Box
 
 positive = st.floats(1e-6, 1e4)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shiftlab.errors import DataError
-from shiftlab.events.root_members import first_of_lists, four_vectors, members
+from shiftlab.events.edepsim.root_members import first_of_lists, four_vectors, members
 
 HIT = [
     ("TObject", "TObject"),

@@ -16,8 +16,7 @@ import torch
 
 from shiftlab.errors import DataError
 from shiftlab.events import Deposits, read
-from shiftlab.events.sample import read_attributes, write_sample
-from shiftlab.events.sample_digest import check_digest
+from shiftlab.events.sample import check_digest, read_attributes, write_sample
 
 
 def test_version_1_stays_readable_bit_for_bit(data: Path) -> None:

@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 
 from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.events import Deposits, concatenate, open_events, read, read_tokens, stream
-from shiftlab.events.sample_digest import check_digest
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events.sample import SampleWriter, check_digest
 
 HERE = Path(__file__).parent
 BOX = ((0.0, 0.0, 0.0), (230.4, 230.4, 230.4))
@@ -212,7 +211,7 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import sample_pieces as made
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events.sample import SampleWriter
 with SampleWriter(sys.argv[2]) as writer:
     for i in range(10**6):
         writer.append(made.deposits(2000, first=2000 * i))

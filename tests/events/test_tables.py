@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shiftlab.errors import DataError
-from shiftlab.events import tables
-from shiftlab.events.hdf5 import open_hdf5, reading, refuse_overlap
-from shiftlab.events.tables import EventRows
+from shiftlab.events.hdf5 import open_hdf5, reading, refuse_overlap, tables
+from shiftlab.events.hdf5.tables import EventRows
 
 WANTED = {"event": "integer", "dE": "real"}
 NAMES = {"event": "event_id"}

@@ -40,7 +40,7 @@ def test_the_event_is_named_by_its_place_in_the_file() -> None:
 def test_a_key_in_two_chunks_of_a_file_is_refused_or_left_out(tmp_path, monkeypatch, deposits_of) -> None:
     from shiftlab.events import BadEvent, stream
     from shiftlab.events.sample import write_sample
-    from shiftlab.events.sample_deposits import DepositSource
+    from shiftlab.events.sample.deposits import DepositSource
 
     write_sample(tmp_path / "a.h5", deposits_of([2] * 9), {})
     whole = DepositSource.read
@@ -60,7 +60,7 @@ def test_a_key_in_two_chunks_of_a_file_is_refused_or_left_out(tmp_path, monkeypa
 def test_a_bad_event_is_named_by_its_place_in_the_file(tmp_path, monkeypatch, deposits_of) -> None:
     from shiftlab.events import stream
     from shiftlab.events.sample import write_sample
-    from shiftlab.events.sample_deposits import DepositSource
+    from shiftlab.events.sample.deposits import DepositSource
 
     write_sample(tmp_path / "a.h5", deposits_of([2] * 9), {})
     whole = DepositSource.read

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from shiftlab.detector.scintillator.clusters import total
 from shiftlab.detector.scintillator.objects import Remainder
-from shiftlab.events.minerva_columns import COLUMNS, GLOBALS
+from shiftlab.events.minerva_ml.columns import COLUMNS, GLOBALS
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["RECOIL", "globals_of", "remainder_of"]

@@ -15,7 +15,7 @@ from shiftlab.detector.scintillator.clusters import total
 from shiftlab.detector.scintillator.event_globals import globals_of
 from shiftlab.detector.scintillator.objects import Objects, Remainder, join, rank
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.minerva_columns import COLUMNS, GLOBAL_UNITS, GLOBALS, KINDS, UNITS
+from shiftlab.events.minerva_ml.columns import COLUMNS, GLOBAL_UNITS, GLOBALS, KINDS, UNITS
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["MOST", "tokens_of"]

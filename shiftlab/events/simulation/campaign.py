@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from shiftlab.errors import RunError
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events.sample.writer import SampleWriter
 from shiftlab.events.simulation.composition import compose_batch
 from shiftlab.events.simulation.placement import ARGON_CUBE, SCINTILLATOR_BOX, Placement
 from shiftlab.events.simulation.production import Names, carry
@@ -213,7 +213,7 @@ def _assemble(
 
 
 def _check_finished(out: Path, digest: str) -> None:
-    from shiftlab.events.sample import read_attributes
+    from shiftlab.events.sample.reader import read_attributes
 
     found = str(read_attributes(out).get("identity", ""))
     if found != digest:

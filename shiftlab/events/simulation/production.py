@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.keys import identities, random_generator
-from shiftlab.events.packing import merge
+from shiftlab.events.sample.packing import merge
 from shiftlab.events.simulation.composition import Composition
 from shiftlab.events.simulation.draws import stream_starts, uniforms
 from shiftlab.events.simulation.particles import EXIT_COLUMNS, muon_exits, number_particles, primary_table

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.hdf5 import open_hdf5
+from shiftlab.events.hdf5.file import open_hdf5
 from shiftlab.events.keys import identity
 from shiftlab.provenance import write_whole
 

@@ -11,7 +11,7 @@ from shiftlab.detector.scintillator.objects import KINDS, MASSES
 from shiftlab.detector.scintillator.reconstruction import stopping_dedx
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.events import read_tokens
-from shiftlab.events.minerva_write import write_minerva_ml
+from shiftlab.events.minerva_ml import write_minerva_ml
 
 DETECTOR = scintillator_detector()
 FAR = 598.4 - 101.0

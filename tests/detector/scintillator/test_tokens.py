@@ -12,7 +12,7 @@ from shiftlab.detector.scintillator import globals_of, remainder_of, scintillato
 from shiftlab.detector.scintillator.objects import Objects, Remainder, rank
 from shiftlab.detector.scintillator.tokens import tokens_of
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.minerva_columns import COLUMNS, GLOBALS, MOST_TOKENS
+from shiftlab.events.minerva_ml.columns import COLUMNS, GLOBALS, MOST_TOKENS
 
 NAN = float("nan")
 

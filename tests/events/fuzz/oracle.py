@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shiftlab.errors import ShiftlabError
 from shiftlab.events import BadEvent, open_events, stream
-from shiftlab.events.sample_digest import check_digest
+from shiftlab.events.sample import check_digest
 
 __all__ = ["WrongError", "fingerprint", "marks_of", "judge"]
 

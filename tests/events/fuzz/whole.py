@@ -13,10 +13,10 @@ import torch
 
 from shiftlab.events import Image, Tokens, read
 from shiftlab.events.deposits import Deposits, EventTable
-from shiftlab.events.minerva_columns import COLUMNS, GLOBAL_UNITS, GLOBALS, KINDS, TRUTH, UNITS
-from shiftlab.events.minerva_write import write_minerva_ml
-from shiftlab.events.omnilearned_write import write_omnilearned
-from shiftlab.events.sample_writer import SampleWriter
+from shiftlab.events.minerva_ml import write_minerva_ml
+from shiftlab.events.minerva_ml.columns import COLUMNS, GLOBAL_UNITS, GLOBALS, KINDS, TRUTH, UNITS
+from shiftlab.events.omnilearned import write_omnilearned
+from shiftlab.events.sample import SampleWriter
 
 __all__ = ["FORMATS", "write_all"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.hdf5 import reading, require, table
+from shiftlab.events.hdf5.file import reading, require, table
 
 __all__ = ["Block", "EventRows"]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from shiftlab.errors import DataError
 from shiftlab.events.reader import Description, Source
-from shiftlab.events.sample_columns import EventColumns, Offsets
+from shiftlab.events.sample.columns import EventColumns, Offsets
 
 __all__ = ["SampleSource", "attributes"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 
 from shiftlab.errors import DataError, nearest
-from shiftlab.events.hdf5_heaps import ALWAYS, refuse_broken_heaps
+from shiftlab.events.hdf5.heaps import ALWAYS, refuse_broken_heaps
 
 __all__ = ["open_hdf5", "overlap", "reading", "refuse_overlap", "require", "table"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from shiftlab.errors import DataError
-from shiftlab.events.omnilearned_padding import KINEMATICS, LOG_PT
+from shiftlab.events.omnilearned.padding import KINEMATICS, LOG_PT
 from shiftlab.events.pickles import is_pickle
 
 __all__ = ["ID_COLUMN", "KINDS", "Choices", "Layout", "attributes", "layout", "text"]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from shiftlab.events.assembly import assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
+from shiftlab.events.hdf5.linkage import masses
 from shiftlab.events.keys import identity
-from shiftlab.events.linkage import masses
 from shiftlab.events.reader import Origin
 from shiftlab.events.steps import Steps
 from shiftlab.events.tracks import Tracks

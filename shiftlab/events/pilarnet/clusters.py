@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.particles import ParticleTable
-from shiftlab.events.pilarnet_layout import MOMENTA, Layout, entries, refuse_width, where
+from shiftlab.events.pilarnet.layout import MOMENTA, Layout, entries, refuse_width, where
 from shiftlab.events.reader import Origin
 
 __all__ = ["Clusters", "particle_table", "read_clusters"]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import shiftlab
 from shiftlab.errors import DataError
-from shiftlab.events.omnilearned_file import OWN_GROUP
-from shiftlab.events.omnilearned_padding import KINEMATICS, LOG_PT, pad
+from shiftlab.events.omnilearned.file import OWN_GROUP
+from shiftlab.events.omnilearned.padding import KINEMATICS, LOG_PT, pad
 from shiftlab.events.tokens import Tokens, in_units
 from shiftlab.provenance import write_whole
 

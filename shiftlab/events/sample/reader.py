@@ -18,14 +18,14 @@ import h5py
 
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.hdf5 import open_hdf5, reading
-from shiftlab.events.packing import POSITION_STEP
+from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.events.reader import Origin, Reader, Source
-from shiftlab.events.sample_deposits import DepositSource
-from shiftlab.events.sample_images import ImageSource
-from shiftlab.events.sample_source import attributes as plain_attributes
-from shiftlab.events.sample_tokens import TokenSource
-from shiftlab.events.sample_writer import FORMAT, SampleWriter
+from shiftlab.events.sample.deposits import DepositSource
+from shiftlab.events.sample.images import ImageSource
+from shiftlab.events.sample.packing import POSITION_STEP
+from shiftlab.events.sample.source import attributes as plain_attributes
+from shiftlab.events.sample.tokens import TokenSource
+from shiftlab.events.sample.writer import FORMAT, SampleWriter
 
 __all__ = ["SampleReader", "read_attributes", "write_sample"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from shiftlab.errors import DataError
-from shiftlab.events import packing
 from shiftlab.events.image import Image
 from shiftlab.events.reader import Level
-from shiftlab.events.sample_columns import EventColumns, Rows, column, read_rows
-from shiftlab.events.sample_source import SampleSource
+from shiftlab.events.sample import packing
+from shiftlab.events.sample.columns import EventColumns, Rows, column, read_rows
+from shiftlab.events.sample.source import SampleSource
 
 __all__ = ["DECODING", "ImageSource", "encode_images"]
 

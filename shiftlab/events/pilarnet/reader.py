@@ -20,10 +20,10 @@ import torch
 from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, row_keys
 from shiftlab.events.deposits import Deposits, EventTable
-from shiftlab.events.hdf5 import open_hdf5, reading
-from shiftlab.events.pilarnet_clusters import Clusters, particle_table, read_clusters
-from shiftlab.events.pilarnet_layout import Layout, detect, entries, open_datasets, where
-from shiftlab.events.pilarnet_points import PITCH, Points, read_points
+from shiftlab.events.hdf5.file import open_hdf5, reading
+from shiftlab.events.pilarnet.clusters import Clusters, particle_table, read_clusters
+from shiftlab.events.pilarnet.layout import Layout, detect, entries, open_datasets, where
+from shiftlab.events.pilarnet.points import PITCH, Points, read_points
 from shiftlab.events.reader import Description, Origin, Reader, Source
 
 __all__ = ["PilarnetReader", "PilarnetSource"]

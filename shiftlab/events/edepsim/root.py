@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.edepsim_root_events import EventRecord, join_records, record
-from shiftlab.events.edepsim_truth import assemble_truth
+from shiftlab.events.edepsim.root_events import EventRecord, join_records, record
+from shiftlab.events.edepsim.truth import assemble_truth
 from shiftlab.events.keys import identity
 from shiftlab.events.reader import Description, Origin, Reader, Source
 

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events import packing
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.packing import Lattice
 from shiftlab.events.particles import PARTICLE_COLUMNS, ParticleTable
 from shiftlab.events.reader import Level, Origin
-from shiftlab.events.sample_columns import EventColumns, Rows, column, json_attribute, read_rows, truth_columns
-from shiftlab.events.sample_source import SampleSource
+from shiftlab.events.sample import packing
+from shiftlab.events.sample.columns import EventColumns, Rows, column, json_attribute, read_rows, truth_columns
+from shiftlab.events.sample.packing import Lattice
+from shiftlab.events.sample.source import SampleSource
 
 __all__ = ["DECODING", "DECODING_EXACT", "DepositSource", "encode_deposits"]
 

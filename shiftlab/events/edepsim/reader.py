@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from shiftlab.errors import DataError
 from shiftlab.events.assembly import assemble
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.edepsim_truth import Trajectories, Vertices, assemble_truth
-from shiftlab.events.hdf5 import open_hdf5, overlap, reading, table
-from shiftlab.events.keys import identities, identity
-from shiftlab.events.linkage import (
+from shiftlab.events.edepsim.truth import Trajectories, Vertices, assemble_truth
+from shiftlab.events.hdf5.file import open_hdf5, overlap, reading, table
+from shiftlab.events.hdf5.linkage import (
     LARGEST,
     attributes_of,
     check_parents,
@@ -26,9 +25,10 @@ from shiftlab.events.linkage import (
     refuse_long_steps,
     rows_of_tracks,
 )
+from shiftlab.events.hdf5.tables import Block, EventRows
+from shiftlab.events.keys import identities, identity
 from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.events.steps import Steps
-from shiftlab.events.tables import Block, EventRows
 from shiftlab.events.tracks import species
 
 __all__ = ["EdepSimReader"]

@@ -14,7 +14,8 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, ends, row_keys
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.minerva_columns import (
+from shiftlab.events.minerva_ml.archive import Jagged, archive_words, load_archive
+from shiftlab.events.minerva_ml.columns import (
     COLUMNS,
     FILE_COLUMNS,
     GLOBAL_UNITS,
@@ -29,7 +30,6 @@ from shiftlab.events.minerva_columns import (
 )
 from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.events.tokens import Tokens
-from shiftlab.events.torch_archive import Jagged, archive_words, load_archive
 from shiftlab.events.units_check import energy_reading
 
 __all__ = ["MinervaMLReader"]

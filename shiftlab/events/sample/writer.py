@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import ConfigError, DataError
-from shiftlab.events import packing, sample_deposits, sample_images, sample_tokens
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.image import Image
-from shiftlab.events.packing import Box, Lattice
 from shiftlab.events.reader import Level, validate
-from shiftlab.events.sample_columns import Rows, json_text
-from shiftlab.events.sample_digest import CONTENT, content_digest, dataset_entry
-from shiftlab.events.sample_disk import Disk
+from shiftlab.events.sample import deposits as sample_deposits
+from shiftlab.events.sample import images as sample_images
+from shiftlab.events.sample import packing
+from shiftlab.events.sample import tokens as sample_tokens
+from shiftlab.events.sample.columns import Rows, json_text
+from shiftlab.events.sample.digest import CONTENT, content_digest, dataset_entry
+from shiftlab.events.sample.disk import Disk
+from shiftlab.events.sample.packing import Box, Lattice
 from shiftlab.events.tokens import Tokens
 from shiftlab.events.unique import SeenKeys
 from shiftlab.provenance import canonical_json, provenance_record, write_whole

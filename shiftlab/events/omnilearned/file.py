@@ -17,9 +17,9 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, ends, row_keys
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.hdf5 import open_hdf5, reading
-from shiftlab.events.omnilearned_layout import ID_COLUMN, Choices, layout, text
-from shiftlab.events.omnilearned_padding import KINEMATICS, LOG_PT, unpad
+from shiftlab.events.hdf5.file import open_hdf5, reading
+from shiftlab.events.omnilearned.layout import ID_COLUMN, Choices, layout, text
+from shiftlab.events.omnilearned.padding import KINEMATICS, LOG_PT, unpad
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["OWN_GROUP", "OmniLearnedFile", "open_file"]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.hdf5 import reading
+from shiftlab.events.hdf5.file import reading
+from shiftlab.events.hdf5.tables import Block, EventRows
 from shiftlab.events.steps import Steps
-from shiftlab.events.tables import Block, EventRows
 from shiftlab.events.tracks import Tracks, circle
 
 __all__ = [

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.edepsim_truth import Trajectories, Vertices
-from shiftlab.events.linkage import LARGEST, LONGEST_STEP
-from shiftlab.events.root_members import first_of_lists, four_vectors, members
+from shiftlab.events.edepsim.root_members import first_of_lists, four_vectors, members
+from shiftlab.events.edepsim.truth import Trajectories, Vertices
+from shiftlab.events.hdf5.linkage import LARGEST, LONGEST_STEP
 from shiftlab.events.steps import Steps
 from shiftlab.events.tracks import Tracks, circle
 

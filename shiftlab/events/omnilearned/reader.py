@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from shiftlab.errors import ConfigError, DataError
-from shiftlab.events.hdf5 import open_hdf5, reading
-from shiftlab.events.omnilearned_file import OmniLearnedFile, open_file
-from shiftlab.events.omnilearned_index import index_files, is_index, read_index, runs
-from shiftlab.events.omnilearned_layout import Choices, attributes
-from shiftlab.events.omnilearned_padding import LOG_PT
+from shiftlab.events.hdf5.file import open_hdf5, reading
+from shiftlab.events.omnilearned.file import OmniLearnedFile, open_file
+from shiftlab.events.omnilearned.index import index_files, is_index, read_index, runs
+from shiftlab.events.omnilearned.layout import Choices, attributes
+from shiftlab.events.omnilearned.padding import LOG_PT
 from shiftlab.events.reader import Description, Origin, Reader, Source
 from shiftlab.events.tokens import Tokens, concatenate_tokens
 from shiftlab.events.units_check import energy_reading

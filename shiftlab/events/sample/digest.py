@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from shiftlab.errors import DataError
-from shiftlab.events.hdf5 import open_hdf5, reading
+from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.provenance import digest_json
 
 __all__ = ["CONTENT", "DigestCheck", "check_digest", "content_digest", "dataset_entry"]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.hdf5 import reading
-from shiftlab.events.hdf5_rows import refuse_broken_rows, row_type
+from shiftlab.events.hdf5.file import reading
+from shiftlab.events.hdf5.rows import refuse_broken_rows, row_type
 
 __all__ = ["DATASETS", "POINT", "Layout", "detect", "entries", "open_datasets", "refuse_width", "where"]
 

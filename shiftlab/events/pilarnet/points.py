@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
-from shiftlab.events.pilarnet_layout import POINT, Layout, entries, refuse_width, where
+from shiftlab.events.pilarnet.layout import POINT, Layout, entries, refuse_width, where
 from shiftlab.events.reader import Origin
 
 __all__ = ["PITCH", "SIDE", "Points", "read_points"]

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from shiftlab.errors import DataError
-from shiftlab.events.hdf5 import open_hdf5, reading
+from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.provenance import write_whole
 
 __all__ = ["sort_events"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.errors import DataError
-from shiftlab.events.minerva_columns import (
+from shiftlab.events.minerva_ml.columns import (
     COLUMNS,
     GLOBAL_UNITS,
     GLOBALS,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.reader import Level
-from shiftlab.events.sample_columns import (
+from shiftlab.events.sample.columns import (
     EventColumns,
     Rows,
     column,
@@ -22,7 +22,7 @@ from shiftlab.events.sample_columns import (
     same_length,
     truth_columns,
 )
-from shiftlab.events.sample_source import SampleSource
+from shiftlab.events.sample.source import SampleSource
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["DECODING", "TokenSource", "encode_tokens"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.hdf5 import reading
+from shiftlab.events.hdf5.file import reading
 
 __all__ = [
     "EventColumns",
