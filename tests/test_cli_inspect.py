@@ -10,7 +10,7 @@ import pytest
 
 from shiftlab import cli
 from shiftlab.events import read
-from shiftlab.events.hdf5 import heaps as hdf5_heaps
+from shiftlab.events.hdf5 import heaps
 from shiftlab.events.sample import SampleWriter
 
 DATA = Path(__file__).parent / "data"
@@ -47,7 +47,7 @@ def test_heaps_are_walked_in_files_of_any_size(
     place = content.index(b"GCOL") + 16
     content[place : place + 16] = bytes(16)
     path.write_bytes(content)
-    monkeypatch.setattr("shiftlab.events.hdf5.ALWAYS", 0)
-    assert hdf5_heaps.ALWAYS > 0
+    monkeypatch.setattr("shiftlab.events.hdf5.file.ALWAYS", 0)
+    assert heaps.ALWAYS > 0
     assert cli.main(["inspect", str(path), "--check"]) == 2
     assert "heap of variable-length values" in capsys.readouterr().err
