@@ -78,6 +78,23 @@ def test_the_provenance_names_input_and_command(tmp_path: Path, capsys: pytest.C
     assert record["left_out"] == []
 
 
+def test_unsorted_tables_are_refused_with_the_way_out_and_converted_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "shuffled.h5", tmp_path / "out.h5"
+    with h5py.File(DATA / "edepsim_jax.h5") as old, h5py.File(path, "w") as new:
+        rows = old["segments"][...]
+        new["segments"] = rows[np.random.default_rng(1).permutation(len(rows))]
+    code, text = run(capsys, "convert", path, out)
+    assert code == 2
+    assert "unsorted events" in text
+    assert "--sort" in text
+    assert run(capsys, "convert", path, out, "--sort", "--exact")[0] == 0
+    found, whole = read(out), read(DATA / "edepsim_jax.h5")
+    assert torch.equal(found.offsets, whole.offsets)
+    assert torch.equal(found.energy.sort().values, whole.energy.sort().values)
+
+
 def test_bad_events_end_the_conversion_or_are_left_out_and_listed(
     made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     convert.add_argument("file", type=Path, metavar="IN")
     convert.add_argument("out", type=Path, metavar="OUT")
     convert.add_argument("--to", default="sample", metavar="FORMAT", help="sample (default), omnilearned or minerva_ml")
+    convert.add_argument("--label", default="label", metavar="TRUTH", help="truth that becomes OmniLearned's class")
+    convert.add_argument("--sort", action="store_true", help="put the rows of unsorted event tables in order first")
     convert.add_argument("--exact", action="store_true", help="keep every number bit for bit")
     convert.add_argument("--skip-bad", action="store_true", help="leave bad events out, count and list them")
     convert.add_argument("--force", action="store_true", help="overwrite OUT")
@@ -141,6 +143,14 @@ def _record(text: str) -> dict[str, str]:
     }
 
 
+def _typed(given: argparse.Namespace) -> str:
+    """Return the command as it is kept with the file: names without folders, and what departs from the defaults."""
+    words = ["shiftlab convert", given.file.name, given.out.name]
+    words += [f"--{name}" for name in ("sort", "exact") if getattr(given, name)]
+    words += ["--skip-bad"] if given.skip_bad else []
+    return " ".join([*words, *(["--origin", *map(str, given.origin)] if any(given.origin) else [])])
+
+
 def _convert(given: argparse.Namespace) -> int:
     """Convert a file and say how fast, how exactly, and what was left out."""
     from tqdm import tqdm
@@ -158,11 +168,13 @@ def _convert(given: argparse.Namespace) -> int:
             given.file,
             given.out,
             to=given.to,
+            label=given.label,
+            sort=given.sort,
             origin=tuple(given.origin),
             exact=given.exact,
             skip_bad=given.skip_bad,
             overwrite=given.force,
-            command=f"shiftlab convert {given.file.name} {given.out.name}",
+            command=_typed(given),
             progress=progress,
         )
     seconds = time.perf_counter() - start

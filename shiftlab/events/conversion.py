@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from shiftlab.errors import ConfigError, RunError, UnknownNameError
+from shiftlab.events.hdf5.sorting import sort_events
 from shiftlab.events.minerva_ml.write import write_minerva_ml
 from shiftlab.events.omnilearned.write import write_omnilearned
 from shiftlab.events.reader import BadEvent, Description, Origin, open_events, read_tokens, stream
@@ -40,6 +43,8 @@ def convert(
     out: Path,
     *,
     to: str = "sample",
+    label: str = "label",
+    sort: bool = False,
     origin: Origin = (0.0, 0.0, 0.0),
     exact: bool = False,
     skip_bad: bool = False,
@@ -54,6 +59,8 @@ def convert(
         path: A file that a reader knows.
         out: The file to write.
         to: One of ``FORMATS``.
+        label: Truth column that becomes OmniLearned's class ``pid``.
+        sort: Put the rows of unsorted event tables in order first (``sort_events``, one table at a time in memory).
         origin: Position in the file's frame (cm) that becomes (0, 0, 0); only deposits have positions.
         exact: Keep deposits and images bit for bit; else they are packed (``SampleWriter``). Tokens always are exact.
         skip_bad: Leave bad events out, and say which; else the first one ends the conversion.
@@ -72,27 +79,51 @@ def convert(
     if out.exists() and (not overwrite or out.samefile(path)):
         hint = "it is what is read." if path.exists() and out.samefile(path) else "--force overwrites it."
         raise RunError(f"{out}: is there already; {hint}")
-    with open_events(path, origin=origin) as source:
-        described, holds = source.describe(), source.holds
     bad: list[BadEvent] = []
-    if to != "sample":
-        if holds != "tokens":
-            raise ConfigError(f"{path}: holds {holds}; {to} holds tokens.")
-        tokens = read_tokens(path, skipped=bad if skip_bad else None)
-        progress(described.events, described.events)
-        {"omnilearned": write_omnilearned, "minerva_ml": write_minerva_ml}[to](out, tokens)
-        return Converted(holds, len(tokens), tuple(bad))
-    record = {"command": command, "input": _input(path, described, origin)}
-    with SampleWriter(out, holds=holds, attributes=_attributes(described), exact=exact, provenance=record) as writer:
-        for piece in stream(path, origin=origin, chunk=chunk, skipped=bad if skip_bad else None):
-            writer.append(piece)
-            progress(len(writer) + len(bad), described.events)
-        writer.provenance["left_out"] = [one.number for one in bad]
-    return Converted(holds, len(writer), tuple(bad))
+    skipped = bad if skip_bad else None
+    with _ordered(path, sort=sort) as ordered:
+        with open_events(ordered, origin=origin) as source:
+            described = source.describe()
+        if to != "sample":
+            count = _write_tokens(ordered, out, to, label, skipped)
+            progress(described.events, described.events)
+            return Converted(described.holds, count, tuple(bad))
+        record = {"command": command, "input": _input(path, described, origin)}
+        attributes = {name: value for name, value in described.attributes.items() if name not in RESERVED}
+        with SampleWriter(out, holds=described.holds, attributes=attributes, exact=exact, provenance=record) as writer:
+            for piece in stream(ordered, origin=origin, chunk=chunk, skipped=skipped):
+                writer.append(piece)
+                progress(len(writer) + len(bad), described.events)
+            writer.provenance["left_out"] = [one.number for one in bad]
+        return Converted(described.holds, len(writer), tuple(bad))
+
+
+@contextmanager
+def _ordered(path: Path, *, sort: bool) -> Iterator[Path]:
+    """Give the file itself, or a sorted copy of it for the time of the conversion."""
+    if not sort:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="shiftlab-") as scratch:
+        sort_events(path, Path(scratch) / path.name)
+        yield Path(scratch) / path.name
+
+
+def _write_tokens(path: Path, out: Path, to: str, label: str, skipped: list[BadEvent] | None) -> int:
+    """Write a format of tokens and return how many events it has."""
+    with open_events(path) as source:
+        if source.holds != "tokens":
+            raise ConfigError(f"{path}: holds {source.holds}; {to} holds tokens.")
+    tokens = read_tokens(path, skipped=skipped)
+    if to == "omnilearned":
+        write_omnilearned(out, tokens, label=label)
+    else:
+        write_minerva_ml(out, tokens)
+    return len(tokens)
 
 
 def _input(path: Path, described: Description, origin: Origin) -> dict[str, Any]:
-    """Return what the provenance says of the file that was read."""
+    """Return what the provenance says of the file that was given."""
     return {
         "file": path.name,
         "format": described.format,
@@ -100,8 +131,3 @@ def _input(path: Path, described: Description, origin: Origin) -> dict[str, Any]
         "sha256": digest_file(path),
         "origin": list(origin),
     }
-
-
-def _attributes(described: Description) -> dict[str, str]:
-    """Return what the file says of itself, its licence say, but for what the format itself fills in."""
-    return {name: value for name, value in described.attributes.items() if name not in RESERVED}

@@ -117,7 +117,6 @@ def test_masks_truth_and_identity_that_the_format_has_no_place_for_come_back(fil
     tokens = whole(file)
     tokens.valid[:, 4:] = torch.rand((41, 5), generator=torch.Generator().manual_seed(1)) < 0.5
     tokens.features[~tokens.valid] = 0.0
-    tokens.global_valid[2, 3], tokens.globals[2, 3] = False, 0.0
     table = replace(tokens.events, truth=dict(tokens.events.truth) | {"w": torch.arange(4.0).double()}, dataset="d/1")
     tokens = replace(tokens, events=replace(table, weight=torch.rand(4).double(), selected=table.key > 0))
     write_minerva_ml(tmp_path / "new.pb", tokens)
@@ -125,6 +124,20 @@ def test_masks_truth_and_identity_that_the_format_has_no_place_for_come_back(fil
     assert same(tokens, again)
     assert again.events.dataset == "d/1"
     assert torch.equal(again.events.selected, tokens.events.selected)
+
+
+def test_a_global_without_a_value_is_refused_where_the_format_would_read_a_number(file: Path, tmp_path: Path) -> None:
+    tokens = whole(file)
+    tokens.global_valid[2, 3], tokens.globals[2, 3] = False, 0.0
+    with pytest.raises(DataError, match="event 2: global 'log_passive_recoil_inner' is not valid"):
+        write_minerva_ml(tmp_path / "new.pb", tokens)
+    assert not list(tmp_path.glob("*new.pb*"))
+
+
+def test_equal_tokens_give_equal_bytes(file: Path, tmp_path: Path) -> None:
+    for name in ("one.pb", "two.pb"):
+        write_minerva_ml(tmp_path / name, whole(file))
+    assert (tmp_path / "one.pb").read_bytes() == (tmp_path / "two.pb").read_bytes()
 
 
 def test_arrays_of_numpy_and_float64_are_read_as_float32_of_the_same_number(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_what_omnilearned_would_lose_is_not_written(tmp_path: Path) -> None:
         (replace(tokens, valid=blank), {}, "event 1, token 1: kinematics are not valid"),
         (tokens, {"slots": 2}, "event 1 has 3 particles; there are 2 slots"),
         (tokens, {"label": "energy"}, "have a truth 'label'"),
-        (tokens, {"label": "charge"}, "no truth 'charge'; they have label, energy"),
+        (tokens, {"label": "charge"}, "no truth 'charge' to be their class; they have label, energy"),
         (replace(tokens, events=replace(table, truth={"e": table.truth["energy"]})), {"label": "e"}, "must be a class"),
         (replace(tokens, columns=("x", *tokens.columns[1:])), {}, "column 0 of the tokens is x"),
         (replace(tokens, units=("1", "rad", "MeV", "MeV", "mm", "mm")), {}, "log_pT or log_E is in 'MeV'"),

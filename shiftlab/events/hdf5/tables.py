@@ -253,8 +253,8 @@ class EventRows:
         column = self.names["event"]
         return DataError(
             f"{self.path}: table '{self.name}', row {row}: {column} {event} after {previous}: unsorted events; the "
-            "rows of each event must be together and the events ascending. Write a sorted copy with "
-            "shiftlab.events.sorting.sort_events."
+            "rows of each event must be together and the events ascending. Sort them with "
+            "`shiftlab convert IN OUT --sort`."
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +37,11 @@ def write_minerva_ml(path: str | Path, tokens: Tokens) -> None:
     Values stay as they are, in MeV. Entries that are not valid become what the format puts there (0, or
     log(0.1) for dE/dx; -1 for the energy ratio and zeros for the pion of the truth). Further entries, which
     minerva-ml leaves alone, keep the keys, vertices, weights, samples and selection of the events, truth beyond
-    the 15 columns, and masks that the format's own rules would not give back: reading returns the same bits.
+    the 15 columns, and masks of tokens that the format's own rules would not give back: reading returns the same bits.
 
     Raises:
         DataError: columns, units, kinds or globals are not the format's, a truth column is missing or has NaN where
-            the format has no sign for it, kinematics are not valid, or an event has more than 33 tokens.
+            the format has no sign for it, kinematics or a global are not valid, or an event has more than 33 tokens.
         RunError: the file cannot be written.
     """
     path = Path(path)
@@ -52,7 +55,7 @@ def write_minerva_ml(path: str | Path, tokens: Tokens) -> None:
     values = torch.cat(
         [features[:, :KIND_COLUMN], tokens.particle.to(torch.float32)[:, None], features[:, KIND_COLUMN:]], dim=1
     )
-    globals_ = torch.where(tokens.global_valid, tokens.globals, 0.0)
+    globals_ = _globals(path, tokens)
     table = tokens.events
     content: dict[str, Any] = {
         "data": torch.nested.nested_tensor_from_jagged(values, tokens.offsets.clone()),
@@ -70,8 +73,21 @@ def write_minerva_ml(path: str | Path, tokens: Tokens) -> None:
         content["valid"] = tokens.valid.clone()
     if not torch.equal(tokens.global_valid, ~blank_globals(globals_)):
         content["global_valid"] = tokens.global_valid.clone()
-    with write_whole(path) as temporary:
-        torch.save(content, temporary)
+    # To a stream, not to a path: the archive's inner folder would be called after the temporary file.
+    with write_whole(path) as temporary, temporary.open("wb") as stream, _no_notice():
+        torch.save(content, stream)
+
+
+@contextmanager
+def _no_notice() -> Iterator[None]:
+    """Keep torch's notice on its tracer, which saving a jagged tensor sets off, from the user's terminal."""
+    logger = logging.getLogger("torch.fx._symbolic_trace")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _refuse_other_layout(path: Path, tokens: Tokens) -> None:
@@ -107,6 +123,22 @@ def _features(path: Path, tokens: Tokens) -> Tensor:
     dedx = COLUMNS.index("log_dEdx")
     features[:, dedx] = torch.where(tokens.valid[:, dedx], features[:, dedx], stored_dedx(tokens.particle))
     return features
+
+
+def _globals(path: Path, tokens: Tokens) -> Tensor:
+    """Return float32 (event, 16); the mass of a photon pair is 0 where there is none.
+
+    Raises:
+        DataError: another global is not valid; the format has no sign for that.
+    """
+    values = torch.where(tokens.global_valid, tokens.globals, 0.0)
+    bad = torch.nonzero(~tokens.global_valid & ~blank_globals(values))
+    if len(bad):
+        event, column = bad[0].tolist()
+        raise DataError(
+            f"{path}: event {event}: global '{GLOBALS[column]}' is not valid; the format has no sign for that."
+        )
+    return values
 
 
 def _truth(path: Path, tokens: Tokens) -> Tensor:

@@ -106,7 +106,10 @@ def _labels(path: Path, tokens: Tokens, label: str, regression: bool) -> NDArray
     """Return the dataset ``pid``."""
     truth = tokens.events.truth
     if label not in truth:
-        raise DataError(f"{path}: the events have no truth '{label}'; they have {', '.join(truth) or 'none'}.")
+        raise DataError(
+            f"{path}: the events have no truth '{label}' to be their class; they have "
+            f"{', '.join(truth) or 'none'}. Say which with --label or label=."
+        )
     if label != "label" and "label" in truth:
         raise DataError(f"{path}: the events have a truth 'label', which a reader takes from 'pid', not '{label}'.")
     values = truth[label].numpy()
