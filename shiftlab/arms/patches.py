@@ -11,23 +11,9 @@ from torch import Tensor
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.shapes import event_shapes
 from shiftlab.events.image import Image
+from shiftlab.events.ragged import ragged_rows
 
-__all__ = ["Patches", "group", "ragged_rows"]
-
-
-def ragged_rows(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of the groups at ``index`` one after another, and their new offsets.
-
-    Args:
-        offsets: int64 (group + 1,), rows of group i are ``offsets[i]:offsets[i + 1]``.
-        index: int64 (chosen,).
-    """
-    counts = offsets.diff()[index]
-    new = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
-    torch.cumsum(counts, 0, out=new[1:])
-    rows = torch.repeat_interleave(offsets[:-1][index] - new[:-1], counts)
-    rows += torch.arange(len(rows), device=counts.device)
-    return rows, new
+__all__ = ["Patches", "group"]
 
 
 @dataclass(frozen=True)

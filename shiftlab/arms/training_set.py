@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.patches import Patches, group, ragged_rows
+from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.summaries import Summaries, summarise
 from shiftlab.detector import NOMINAL, Detector
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.image import Image
+from shiftlab.events.ragged import ragged_rows
 from shiftlab.tasks.task import Task
 from shiftlab.tasks.voxel_truth import match, voxel_truth
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shiftlab.errors import DataError
 from shiftlab.events.particles import ParticleTable, concatenate_particles
+from shiftlab.events.ragged import ragged_rows
 
 __all__ = ["Deposits", "EventTable", "concatenate", "concatenate_tables", "dataset_names", "joint_dataset"]
 
@@ -112,11 +113,7 @@ class Deposits:
     def take(self, index: Tensor | Sequence[int]) -> Deposits:
         """Return the events at ``index``, in that order, with their deposits."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.offsets.device)
-        counts = (self.offsets[1:] - self.offsets[:-1])[index]
-        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
-        within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
-        rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
+        rows, offsets = ragged_rows(self.offsets, index)
         particles = None if self.particles is None else self.particles.take(index)
         return self._rows(rows, offsets, self.events.take(index), particles)
 

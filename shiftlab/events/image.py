@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.events.ragged import ragged_rows
 
 __all__ = ["Image"]
 
@@ -52,11 +53,7 @@ class Image:
     def take(self, index: Tensor | Sequence[int]) -> Image:
         """Return the events at ``index``, in that order, with their voxels."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.offsets.device)
-        counts = (self.offsets[1:] - self.offsets[:-1])[index]
-        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
-        within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
-        rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
+        rows, offsets = ragged_rows(self.offsets, index)
         return Image(
             offsets, self.cell[rows], self.charge[rows], self.energy[rows], self.shape, self.events.take(index)
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shiftlab.events.ragged import ragged_rows
+
 __all__ = ["PARTICLE_COLUMNS", "ParticleTable", "concatenate_particles"]
 
 PARTICLE_COLUMNS = {
@@ -49,11 +51,7 @@ class ParticleTable:
 
     def take(self, index: Tensor) -> ParticleTable:
         """Return the particles of the events at ``index`` (int64), in that order."""
-        counts = (self.offsets[1:] - self.offsets[:-1])[index]
-        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
-        within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
-        rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
+        rows, offsets = ragged_rows(self.offsets, index)
         return ParticleTable(offsets, {name: column[rows] for name, column in self.columns.items()})
 
     def to(self, device: torch.device | str) -> ParticleTable:

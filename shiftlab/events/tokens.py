@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import EventTable, concatenate_tables
+from shiftlab.events.ragged import ragged_rows
 
 __all__ = ["Tokens", "concatenate_tokens", "in_units"]
 
@@ -78,11 +79,7 @@ class Tokens:
     def take(self, index: Tensor | Sequence[int]) -> Tokens:
         """Return the events at ``index``, in that order, with their tokens."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.offsets.device)
-        counts = self.counts[index]
-        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=counts.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
-        within = torch.arange(int(offsets[-1]), device=counts.device) - torch.repeat_interleave(offsets[:-1], counts)
-        rows = torch.repeat_interleave(self.offsets[:-1][index], counts) + within
+        rows, offsets = ragged_rows(self.offsets, index)
         return replace(
             self,
             offsets=offsets,
