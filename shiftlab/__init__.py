@@ -27,7 +27,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "events": ("Deposits", "EventTable", "Image", "read"),
+    "events": ("Deposits", "EventTable", "Image", "Tokens", "read", "read_tokens", "stream"),
     "detector": ("NOMINAL", "Detector", "Universe", "detector", "effects", "multisim", "unisim"),
     "arms": ("load_arms",),
     "responses": ("Responses", "respond"),

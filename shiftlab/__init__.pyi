@@ -11,7 +11,10 @@ from shiftlab.detector import unisim as unisim
 from shiftlab.events import Deposits as Deposits
 from shiftlab.events import EventTable as EventTable
 from shiftlab.events import Image as Image
+from shiftlab.events import Tokens as Tokens
 from shiftlab.events import read as read
+from shiftlab.events import read_tokens as read_tokens
+from shiftlab.events import stream as stream
 from shiftlab.fit import FitResult as FitResult
 from shiftlab.fit import fit as fit
 from shiftlab.report import report as report
