@@ -8,7 +8,8 @@ from typing import Final
 
 import torch
 
-from shiftlab.responses.shards import Unit, chunks, load_deposits, save_deposits
+from shiftlab.events import concatenate, open_events
+from shiftlab.responses.shards import Unit, chunks, save_deposits
 from shiftlab.responses.workers import Job, Worker
 
 __all__ = ["Budget", "measure"]
@@ -55,23 +56,25 @@ class Budget:
 
 def measure(job: Job, *, done: float, workers: int) -> Budget:
     """Return the budget of ``job`` at the rate of a probe of a few events in the nominal universe."""
-    events = load_deposits(job.events)
-    step = max(1, len(events) // _PROBE)
-    path = job.events.with_name("probe.npz")
-    save_deposits(path, events.take(list(range(0, len(events), step))))
+    with open_events(job.events) as source:
+        events = len(source)
+        step = max(1, events // _PROBE)
+        probe = concatenate([source.read(slice(i, i + 1)) for i in range(0, events, step)])
+    path = job.events.with_name("probe.h5")
+    save_deposits(path, probe)
     before = torch.get_num_threads()
     torch.set_num_threads(job.threads)
     try:
-        worker = Worker(replace(job, events=path, chunk=len(events)))
+        worker = Worker(replace(job, events=path, chunk=events))
         worker.compute(Unit(0, 0))
         start = time.perf_counter()
         worker.compute(Unit(0, 0))
         elapsed = time.perf_counter() - start
     finally:
         torch.set_num_threads(before)
-    probed = len(chunks(len(events), step))
+    probed = len(chunks(events, step))
     bodies = sum(arm.bodies for arm in worker.arms)
-    return Budget(bodies, len(job.universes), len(events), done, probed / max(elapsed, 1e-9), workers)
+    return Budget(bodies, len(job.universes), events, done, probed / max(elapsed, 1e-9), workers)
 
 
 def _span(seconds: float) -> str:

@@ -93,7 +93,7 @@ def respond(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shiftlab-")))
         scratch = folder / "shards"
         job = Job(
-            events=scratch / "events.npz",
+            events=scratch / "events.h5",
             detector=detector,
             universes=universes,
             scales=_scales(detector, universes, muons, device),
@@ -109,8 +109,8 @@ def respond(
         shutil.rmtree(scratch / "arms", ignore_errors=True)
         for arm in stored:
             arm.save(scratch / "arms")
-        save_deposits(job.events, events)
-        record = _record(job) | {"dataset": events.events.dataset, "mix_revisions": mix_revisions}
+        record = _record(job, save_deposits(job.events, events))
+        record |= {"dataset": events.events.dataset, "mix_revisions": mix_revisions}
         plan = digest_json(record)
         finished = folder / "responses.h5"
         if finished.exists():
@@ -179,8 +179,8 @@ def _scales(
     return tuple(1.0 if u.recalibrate == "none" else detector.mip_factor(prepared, u) for u in universes)
 
 
-def _record(job: Job) -> dict[str, Any]:
-    """Return what decides the numbers, as plain values; its digest is the plan."""
+def _record(job: Job, events: str) -> dict[str, Any]:
+    """Return what decides the numbers, as plain values; its digest is the plan. ``events`` is their digest."""
     return {
         "arms": {
             str(file.relative_to(job.events.parent)): digest_file(file)
@@ -190,7 +190,7 @@ def _record(job: Job) -> dict[str, Any]:
         "chunk": job.chunk,
         "detector": job.detector.to_dict(),
         "device": job.device,
-        "events": digest_file(job.events),
+        "events": events,
         "scales": list(job.scales),
         "seeds": [[arm.kind.name, arm.seed] for arm in job.arms],
         "selection": asdict(job.selection),

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from shiftlab.events.deposits import Deposits, EventTable
+from shiftlab.events.deposits import Deposits
+from shiftlab.events.sample import SampleWriter, read_attributes
 from shiftlab.provenance import write_whole
 
-__all__ = ["Shards", "Unit", "chunks", "load_deposits", "save_deposits"]
+__all__ = ["Shards", "Unit", "chunks", "save_deposits"]
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -71,52 +71,15 @@ class Shards:
         return self.read(unit) is not None
 
 
-def save_deposits(path: Path, deposits: Deposits) -> None:
-    """Write deposits as plain arrays, so that each worker opens them by itself; the table of particles stays behind."""
-    table = deposits.events
-    arrays: Arrays = {f"truth/{name}": value.cpu().numpy() for name, value in table.truth.items()}
-    for name in ("key", "vertex", "weight", "selected"):
-        arrays[f"events/{name}"] = getattr(table, name).cpu().numpy()
-    for name in ("offsets", "position", "energy", "length", "semantic", "particle"):
-        arrays[name] = getattr(deposits, name).cpu().numpy()
-    arrays["events/sample"] = np.array(table.sample, dtype=np.str_)
-    arrays["events/dataset"] = np.array(table.dataset, dtype=np.str_)
-    arrays["missing"] = np.array(deposits.missing, dtype=np.str_)
-    for name, column in (("electrons", deposits.electrons), ("instance", deposits.instance)):
-        if column is not None:
-            arrays[name] = column.cpu().numpy()
-    with write_whole(path) as temporary:
-        _write(temporary, arrays)
+def save_deposits(path: Path, deposits: Deposits) -> str:
+    """Write deposits bit for bit, so that each worker opens them by itself and reads a chunk at a time.
 
-
-def load_deposits(path: Path) -> Deposits:
-    """Read what ``save_deposits`` wrote."""
-    arrays = _read(path)
-    samples = tuple(str(name) for name in arrays.pop("events/sample"))
-    dataset = str(arrays.pop("events/dataset"))
-    missing = tuple(str(name) for name in arrays.pop("missing"))
-    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    table = EventTable(
-        key=tensors["events/key"],
-        vertex=tensors["events/vertex"],
-        weight=tensors["events/weight"],
-        sample=samples,
-        truth={name.removeprefix("truth/"): value for name, value in tensors.items() if name.startswith("truth/")},
-        selected=tensors["events/selected"],
-        dataset=dataset,
-    )
-    return Deposits(
-        offsets=tensors["offsets"],
-        position=tensors["position"],
-        energy=tensors["energy"],
-        length=tensors["length"],
-        semantic=tensors["semantic"],
-        particle=tensors["particle"],
-        events=table,
-        electrons=tensors.get("electrons"),
-        instance=tensors.get("instance"),
-        missing=missing,
-    )
+    Returns:
+        The digest of their content.
+    """
+    with SampleWriter(path, exact=True) as writer:
+        writer.append(deposits.to("cpu"))
+    return str(read_attributes(path)["digest"])
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from shiftlab.arms import Arm, predict_all
 from shiftlab.detector import Detector, Prepared, Universe
 from shiftlab.errors import DataError, RunError, ShiftlabError
-from shiftlab.events.deposits import Deposits
+from shiftlab.events import open_events, read
 from shiftlab.events.image import Image
 from shiftlab.responses.selection import AnalysisSelection
-from shiftlab.responses.shards import Arrays, Shards, Unit, chunks, load_deposits
+from shiftlab.responses.shards import Arrays, Shards, Unit, chunks
 from shiftlab.tasks import Task, VoxelTruth, voxel_truth
 
 __all__ = ["Job", "StoredArm", "Worker", "work_through"]
@@ -96,10 +96,10 @@ class Worker:
     """
 
     def __init__(self, job: Job) -> None:
-        """Load the arms and open the events."""
+        """Load the arms and count the events."""
         self.job = job
-        self._events = load_deposits(job.events)
-        self._ranges = chunks(len(self._events), job.chunk)
+        with open_events(job.events) as source:
+            self._ranges = chunks(len(source), job.chunk)
         self.arms = [stored.load(job.device) for stored in job.arms]
         self._chunk: _Chunk | None = None
 
@@ -135,7 +135,8 @@ class Worker:
     def _open(self, number: int) -> _Chunk:
         if self.job.reuse and self._chunk is not None and self._chunk.number == number:
             return self._chunk
-        deposits: Deposits = self._events.take(list(self._ranges[number])).to(self.job.device)
+        rows = self._ranges[number]
+        deposits = read(self.job.events, events=slice(rows.start, rows.stop)).to(self.job.device)
         prepared = self.job.detector.prepare(deposits)
         self._chunk = _Chunk(number, prepared, voxel_truth(deposits, self.job.detector.geometry))
         return self._chunk

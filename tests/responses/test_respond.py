@@ -8,6 +8,7 @@ import xarray as xr
 
 from shiftlab.detector import Universe
 from shiftlab.errors import ConfigError, DataError, RunError
+from shiftlab.events import read
 from shiftlab.responses import AnalysisSelection, Responses, respond
 from shiftlab.responses import shards as shard_room
 from shiftlab.responses.shards import Shards, Unit
@@ -141,8 +142,8 @@ def test_a_broken_shard_and_one_of_another_plan_do_not_count(tmp_path):
 
 
 def test_deposits_survive_the_file_that_workers_open(events, tmp_path):
-    shard_room.save_deposits(tmp_path / "events.npz", events)
-    again = shard_room.load_deposits(tmp_path / "events.npz")
+    shard_room.save_deposits(tmp_path / "events.h5", events)
+    again = read(tmp_path / "events.h5")
     for name in ("offsets", "position", "energy", "length", "semantic", "particle"):
         assert (getattr(again, name) == getattr(events, name)).all()
     assert again.events.sample == events.events.sample
