@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shiftlab.events.assembly import assemble, labels_of_steps, particle_table
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.hdf5.file import open_hdf5, overlap, reading
+from shiftlab.events.hdf5.file import columns_of, open_hdf5, overlap, reading, recognised
 from shiftlab.events.hdf5.linkage import (
     LARGEST,
     attributes_of,
@@ -70,8 +70,15 @@ class Geant4Reader(Reader):
 
     def accepts(self, path: Path) -> bool:
         """Say whether most of the wanted columns of ``segments`` and ``vertices`` are there."""
+        return recognised(path, self.accepts_hdf5)
+
+    def accepts_hdf5(self, file: Any) -> bool:
+        """Say the same of an open file."""
         tables = {"segments": _SEGMENTS, "vertices": _VERTICES}
-        return all(overlap(path, name, [_NAMES.get(c, c) for c in wanted]) >= 0.5 for name, wanted in tables.items())
+        return all(
+            overlap(columns_of(file, name), [_NAMES.get(c, c) for c in wanted]) >= 0.5
+            for name, wanted in tables.items()
+        )
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:

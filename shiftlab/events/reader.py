@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits, EventTable, concatenate
+from shiftlab.events.hdf5.file import is_hdf5, open_hdf5, reading
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens, concatenate_tokens
 from shiftlab.events.unique import SeenKeys
@@ -133,6 +134,13 @@ class Reader(ABC):
     def accepts(self, path: Path) -> bool:
         """Say whether the file's content is of this format; never by its name; never raises for foreign files."""
 
+    def accepts_hdf5(self, file: Any) -> bool | None:
+        """Say of an HDF5 file that is open for all readers what ``accepts`` says of its path; None leaves it to that.
+
+        Readers of HDF5 that have this spare the file one opening each. Errors of h5py may leave it.
+        """
+        return None
+
     @abstractmethod
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> AbstractContextManager[Source]:
         """Open a file; ``origin`` is subtracted from positions.
@@ -161,13 +169,27 @@ def open_events(path: str | Path, *, origin: Origin = (0.0, 0.0, 0.0)) -> Iterat
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty.")
     known = [entry() for entry in readers()]
-    for reader in known:
-        if reader.accepts(path):
-            with reader.open(path, origin) as source:
-                yield source
-            return
+    reader = _reader_of(path, known)
+    if reader is not None:
+        with reader.open(path, origin) as source:
+            yield source
+        return
     formats = "; ".join(f"{reader.name}: {reader.summary}" for reader in known)
     raise DataError(f"{path}: of no known format. Known are {formats or 'none'}.")
+
+
+def _reader_of(path: Path, known: Sequence[Reader]) -> Reader | None:
+    """Return the first reader that knows the file; those of HDF5 look at it while it is open once."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open_hdf5(path)) if is_hdf5(path) else None
+        for reader in known:
+            answer = None
+            if file is not None:
+                with reading(path):
+                    answer = reader.accepts_hdf5(file)
+            if reader.accepts(path) if answer is None else answer:
+                return reader
+    return None
 
 
 def read(

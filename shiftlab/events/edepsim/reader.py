@@ -15,7 +15,7 @@ from shiftlab.errors import DataError
 from shiftlab.events.assembly import assemble
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.edepsim.truth import Trajectories, Vertices, assemble_truth
-from shiftlab.events.hdf5.file import open_hdf5, overlap, reading, table
+from shiftlab.events.hdf5.file import columns_of, open_hdf5, overlap, reading, recognised, table
 from shiftlab.events.hdf5.linkage import (
     LARGEST,
     attributes_of,
@@ -68,7 +68,12 @@ class EdepSimReader(Reader):
 
     def accepts(self, path: Path) -> bool:
         """Say whether the columns that only edep-sim's ``segments`` have are there, most of them of either spelling."""
-        return overlap(path, "segments", _TELLING) > 0.5 or overlap(path, "segments", _TELLING_TRUTH) >= 0.4
+        return recognised(path, self.accepts_hdf5)
+
+    def accepts_hdf5(self, file: Any) -> bool:
+        """Say the same of an open file."""
+        have = columns_of(file, "segments")
+        return overlap(have, _TELLING) > 0.5 or overlap(have, _TELLING_TRUTH) >= 0.4
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:

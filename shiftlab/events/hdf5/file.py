@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,17 @@ import h5py
 from shiftlab.errors import DataError, nearest
 from shiftlab.events.hdf5.heaps import ALWAYS, refuse_broken_heaps
 
-__all__ = ["open_hdf5", "overlap", "reading", "refuse_overlap", "require", "table"]
+__all__ = [
+    "columns_of",
+    "is_hdf5",
+    "open_hdf5",
+    "overlap",
+    "reading",
+    "recognised",
+    "refuse_overlap",
+    "require",
+    "table",
+]
 
 # What h5py raises for files that are damaged, according to which of its layers meets the damage.
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError, OverflowError, SystemError)
@@ -58,18 +68,31 @@ def reading(path: Path | str) -> Iterator[None]:
         raise DataError(f"{path}: truncated or damaged HDF5 file ({error}).") from error
 
 
-def overlap(path: Path, name: str, wanted: Sequence[str]) -> float:
-    """Return which fraction of the wanted columns the compound dataset ``name`` has; 0 if there is none.
+def is_hdf5(path: Path) -> bool:
+    """Say whether the file has the signature of HDF5."""
+    return bool(h5py.is_hdf5(path))
+
+
+def recognised(path: Path, test: Callable[[Any], bool]) -> bool:
+    """Say whether a file is HDF5 and, opened, passes a test.
 
     Raises:
         DataError: the file is HDF5 but truncated or damaged.
     """
-    if not h5py.is_hdf5(path):
-        return 0.0
+    if not is_hdf5(path):
+        return False
     with open_hdf5(path) as file, reading(path):
-        dataset = file.get(name)
-        have = getattr(getattr(dataset, "dtype", None), "names", None) or ()
-    return len(set(wanted) & set(have)) / len(wanted)
+        return test(file)
+
+
+def columns_of(file: Any, name: str) -> frozenset[str]:
+    """Return the names of the columns of the compound dataset ``name``; none if there is no such."""
+    return frozenset(getattr(getattr(file.get(name), "dtype", None), "names", None) or ())
+
+
+def overlap(have: Set[str], wanted: Sequence[str]) -> float:
+    """Return which fraction of the wanted columns is there."""
+    return len(have & set(wanted)) / len(wanted)
 
 
 def table(file: Any, name: str) -> Any:

@@ -7,13 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from shiftlab.errors import ConfigError, DataError
-from shiftlab.events.hdf5.file import open_hdf5, reading
+from shiftlab.events.hdf5.file import reading, recognised
 from shiftlab.events.omnilearned.file import OmniLearnedFile, open_file
 from shiftlab.events.omnilearned.index import index_files, is_index, read_index, runs
 from shiftlab.events.omnilearned.layout import Choices, attributes
@@ -61,11 +60,16 @@ class OmniLearnedReader(Reader):
         try:
             if is_index(path):
                 return any(self.accepts(file) for file in index_files(path.parent))
-            if not h5py.is_hdf5(path):
-                return False
-            with open_hdf5(path) as file, reading(path):
-                return "pid" in file and getattr(file.get("data"), "ndim", 0) == 3
+            return recognised(path, self.accepts_hdf5)
         except (DataError, OSError):
+            return False
+
+    def accepts_hdf5(self, file: Any) -> bool:
+        """Say the same of an open file."""
+        try:
+            with reading(str(file.filename)):
+                return "pid" in file and getattr(file.get("data"), "ndim", 0) == 3
+        except DataError:
             return False
 
     @contextmanager

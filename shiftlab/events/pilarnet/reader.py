@@ -20,7 +20,7 @@ import torch
 from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, row_keys
 from shiftlab.events.deposits import Deposits, EventTable
-from shiftlab.events.hdf5.file import open_hdf5, reading
+from shiftlab.events.hdf5.file import open_hdf5, reading, recognised
 from shiftlab.events.pilarnet.clusters import Clusters, particle_table, read_clusters
 from shiftlab.events.pilarnet.layout import Layout, detect, entries, open_datasets, where
 from shiftlab.events.pilarnet.points import PITCH, Points, read_points
@@ -45,13 +45,14 @@ class PilarnetReader(Reader):
 
     def accepts(self, path: Path) -> bool:
         """Say whether there are datasets ``point`` and ``cluster``, one at least with an array per row."""
-        if not h5py.is_hdf5(path):
+        return recognised(path, self.accepts_hdf5)
+
+    def accepts_hdf5(self, file: Any) -> bool:
+        """Say the same of an open file."""
+        found = [file.get(name) for name in ("point", "cluster")]
+        if not all(isinstance(one, h5py.Dataset) for one in found):
             return False
-        with open_hdf5(path) as file, reading(path):
-            found = [file.get(name) for name in ("point", "cluster")]
-            if not all(isinstance(one, h5py.Dataset) for one in found):
-                return False
-            return any(h5py.check_vlen_dtype(one.dtype) is not None for one in found)
+        return any(h5py.check_vlen_dtype(one.dtype) is not None for one in found)
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:

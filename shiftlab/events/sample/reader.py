@@ -14,11 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import h5py
-
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits
-from shiftlab.events.hdf5.file import open_hdf5, reading
+from shiftlab.events.hdf5.file import open_hdf5, reading, recognised
 from shiftlab.events.reader import Origin, Reader, Source
 from shiftlab.events.sample.deposits import DepositSource
 from shiftlab.events.sample.images import ImageSource
@@ -44,10 +42,11 @@ class SampleReader(Reader):
 
     def accepts(self, path: Path) -> bool:
         """Say whether the file's attribute ``format`` is this format's."""
-        if not h5py.is_hdf5(path):
-            return False
-        with open_hdf5(path) as file, reading(path):
-            return str(file.attrs.get("format", "")).startswith("shiftlab sample")
+        return recognised(path, self.accepts_hdf5)
+
+    def accepts_hdf5(self, file: Any) -> bool:
+        """Say the same of an open file."""
+        return str(file.attrs.get("format", "")).startswith("shiftlab sample")
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
