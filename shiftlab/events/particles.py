@@ -64,7 +64,11 @@ def concatenate_particles(tables: Sequence[ParticleTable]) -> ParticleTable:
     counts = torch.cat([table.offsets.diff() for table in tables])
     offsets = torch.zeros(len(counts) + 1, dtype=torch.int64)
     torch.cumsum(counts, 0, out=offsets[1:])
-    names = [name for name in PARTICLE_COLUMNS if any(name in table.columns for table in tables)]
+    given = dict.fromkeys(name for table in tables for name in table.columns)
+    names = [
+        *(name for name in PARTICLE_COLUMNS if name in given),
+        *(name for name in given if name not in PARTICLE_COLUMNS),
+    ]
     blank = [torch.full((int(table.offsets[-1]),), float("nan"), dtype=torch.float64) for table in tables]
     return ParticleTable(
         offsets,

@@ -378,4 +378,7 @@ def _refuse(events: Deposits | Image, bad: Tensor, path: str | Path, name: str, 
     column = f"{name} {'xyz'[int(rows[0, 1])]}" if bad.ndim == 2 else name
     event = int(torch.searchsorted(events.offsets, row, right=True)) - 1
     word = "deposit" if isinstance(events, Deposits) else "voxel"
-    raise DataError(f"{path}: event {first + event}, {word} {row - int(events.offsets[event])}: {column} is {what}.")
+    given = getattr(events, name)[tuple(rows[0].tolist())].item()
+    raise DataError(
+        f"{path}: event {first + event}, {word} {row - int(events.offsets[event])}: {column} is {what} ({given:g})."
+    )

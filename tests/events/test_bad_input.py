@@ -184,7 +184,7 @@ def test_validation_names_event_and_column(small: Deposits) -> None:
     energy, position = small.energy.clone(), small.position.clone()
     energy[4] = -1.0
     position[1, 2] = torch.nan
-    with pytest.raises(DataError, match=r"a\.h5: event 2, deposit 1: energy is negative"):
+    with pytest.raises(DataError, match=r"a\.h5: event 2, deposit 1: energy is negative \(-"):
         validate(replace(small, energy=energy), "a.h5")
     with pytest.raises(DataError, match=r"event 0, deposit 1: position z is NaN or infinite"):
         validate(replace(small, position=position), "a.h5")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shiftlab.events import Deposits, concatenate
+from shiftlab.events.particles import ParticleTable, concatenate_particles
 
 counts_of_events = st.lists(st.integers(0, 5), min_size=1, max_size=8)
 
@@ -63,6 +64,15 @@ def test_a_truth_column_that_one_part_lacks_is_nan_there(small: Deposits, deposi
     joined = concatenate([small, other]).events.truth["em_class"]
     assert torch.isnan(joined[:3]).all()
     assert joined[3] == 1.0
+
+
+def test_a_column_of_particles_that_no_reader_knows_is_kept_and_nan_where_a_part_lacks_it() -> None:
+    one = ParticleTable(torch.tensor([0, 1]), {"number": torch.ones(1).double(), "charge": torch.full((1,), -1.0)})
+    other = ParticleTable(torch.tensor([0, 2]), {"number": torch.ones(2).double()})
+    joined = concatenate_particles([one, other]).columns
+    assert list(joined) == ["number", "charge"]
+    assert joined["charge"][0] == -1.0
+    assert torch.isnan(joined["charge"][1:]).all()
 
 
 def test_an_event_without_deposits_keeps_its_place(small: Deposits) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_g
 from shiftlab.errors import DataError
 from shiftlab.events.pickles import PickleContent, pickle_content
 
-__all__ = ["Jagged", "archive_words", "load_archive"]
+__all__ = ["Jagged", "archive_words", "cut_archive", "load_archive"]
 
 _ALLOWED = frozenset(
     {
@@ -39,6 +39,9 @@ _ALLOWED = frozenset(
     }
 )
 """All that tensors, jagged nested tensors and NumPy arrays ask for in their pickles."""
+
+_HEAD = 1 << 16
+"""Bytes from the beginning of a file in which the pickle's keys are looked for."""
 
 
 class Jagged:
@@ -120,6 +123,19 @@ def archive_words(path: Path) -> frozenset[str]:
         return _content(path)[1].words
     except (DataError, OSError):
         return frozenset()
+
+
+def cut_archive(path: Path, words: Iterable[str]) -> bool:
+    """Say whether a file begins as an archive of ``torch.save`` with these words in its pickle and has lost its end."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+        # Bytes 26 and 27 of a zip record are the length of its name, which begins at byte 30; the pickle comes first.
+        name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        begun = head.startswith(b"PK\x03\x04") and name.endswith(b"/data.pkl")
+        return begun and all(word.encode() in head for word in words) and not zipfile.is_zipfile(path)
+    except OSError:
+        return False
 
 
 def load_archive(path: Path) -> dict[str, Any]:

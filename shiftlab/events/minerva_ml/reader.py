@@ -14,7 +14,7 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.content import content_name, ends, row_keys
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.minerva_ml.archive import Jagged, archive_words, load_archive
+from shiftlab.events.minerva_ml.archive import Jagged, archive_words, cut_archive, load_archive
 from shiftlab.events.minerva_ml.columns import (
     COLUMNS,
     FILE_COLUMNS,
@@ -53,8 +53,8 @@ class MinervaMLReader(Reader):
     summary: ClassVar[str] = "torch archive (.pb) of data (jagged, 10 columns), truth_labels, global_features"
 
     def accepts(self, path: Path) -> bool:
-        """Say whether the file is a torch archive whose pickle has the format's three keys; nothing is unpickled."""
-        return set(_KEYS) <= archive_words(path)
+        """Say whether the file is a torch archive, whole or cut short, with the format's three keys; runs nothing."""
+        return set(_KEYS) <= archive_words(path) or cut_archive(path, _KEYS)
 
     @contextmanager
     def open(self, path: Path, origin: Origin = (0.0, 0.0, 0.0)) -> Iterator[Source]:
