@@ -102,13 +102,12 @@ class Tokens:
         if not bool(torch.isfinite(self.features.sum())) and len(bad := torch.nonzero(~torch.isfinite(self.features))):
             row, column = bad[0].tolist()
             raise DataError(f"{path}: {self._token(row, first)}: {self.columns[column]} is NaN or infinite.")
-        bad = torch.nonzero((self.particle < 0) | (self.particle >= len(self.kinds)))
-        if len(bad):
-            row = int(bad[0])
+        low, high = torch.aminmax(self.particle) if len(self.particle) else (0, -1)
+        if low < 0 or high >= len(self.kinds):
+            row = int(torch.nonzero((self.particle < 0) | (self.particle >= len(self.kinds)))[0])
             kind = int(self.particle[row])
             raise DataError(f"{path}: {self._token(row, first)}: kind {kind}; allowed: 0 to {len(self.kinds) - 1}.")
-        bad = torch.nonzero(~torch.isfinite(self.globals))
-        if len(bad):
+        if not bool(torch.isfinite(self.globals.sum())) and len(bad := torch.nonzero(~torch.isfinite(self.globals))):
             event, column = bad[0].tolist()
             raise DataError(f"{path}: event {first + event}: global {self.global_columns[column]} is NaN or infinite.")
 

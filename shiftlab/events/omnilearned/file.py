@@ -19,7 +19,7 @@ from shiftlab.events.content import content_name, ends, row_keys
 from shiftlab.events.deposits import EventTable
 from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.events.omnilearned.layout import ID_COLUMN, Choices, layout, text
-from shiftlab.events.omnilearned.padding import KINEMATICS, LOG_PT, unpad
+from shiftlab.events.omnilearned.padding import KINEMATICS, LOG_PT, gather, unpad
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["OWN_GROUP", "OmniLearnedFile", "open_file"]
@@ -103,17 +103,9 @@ class OmniLearnedFile:
         Raises:
             DataError: naming dataset and row: padding inside an event, NaN, a negative label or particle id.
         """
-        counts, rows = unpad(self.block(first, last), f"{self.path}: 'data'", first)
+        counts, features, particle, usual = self._particles(first, last)
         offsets = torch.zeros(last - first + 1, dtype=torch.int64)
         torch.cumsum(torch.from_numpy(counts), 0, out=offsets[1:])
-        everything = torch.from_numpy(rows)
-        self._refuse_not_finite("data", everything, first, offsets)
-        features, particle = everything, torch.zeros(len(rows), dtype=torch.int64)
-        if self.layout.has_id:
-            particle = self._ids(everything[:, ID_COLUMN], first, offsets)
-            features = torch.cat([everything[:, :ID_COLUMN], everything[:, ID_COLUMN + 1 :]], dim=1)
-        valid = torch.ones_like(features, dtype=torch.bool)
-        valid[:, LOG_PT] = features[:, LOG_PT] != 0
         numbers = torch.zeros((last - first, 0))
         if self._global is not None:
             with reading(self.path):
@@ -124,7 +116,7 @@ class OmniLearnedFile:
             features=features,
             columns=self.layout.columns,
             units=self.layout.units,
-            valid=self._mask("valid", features.shape[1], first, last, offsets, valid),
+            valid=self._mask("valid", features.shape[1], first, last, offsets, usual),
             particle=particle,
             kinds=self.layout.kinds,
             globals=numbers,
@@ -134,6 +126,37 @@ class OmniLearnedFile:
             events=self._table(first, last),
             truth=self._token_truth(first, last, counts),
         )
+
+    def _particles(self, first: int, last: int) -> tuple[NDArray[np.int64], Tensor, Tensor, Tensor]:
+        """Return int64 (event,) counts, the features, int64 (particle,) ids and which features are there."""
+        part = ID_COLUMN if self.layout.has_id else None
+        block = self.block(first, last)
+        quick = gather(block, part)
+        if quick is not None and quick.finite:
+            features = torch.from_numpy(quick.features)
+            particle = None if quick.parted is None else _whole_ids(torch.from_numpy(quick.parted), self.layout.kinds)
+            if quick.parted is None or particle is not None:
+                ids = torch.zeros(len(features), dtype=torch.int64) if particle is None else particle
+                return quick.counts, features, ids, torch.ones_like(features, dtype=torch.bool)
+        return self._with_care(block, first)
+
+    def _with_care(self, block: NDArray[np.float32], first: int) -> tuple[NDArray[np.int64], Tensor, Tensor, Tensor]:
+        """Return what ``_particles`` does, looking at each number.
+
+        Raises:
+            DataError: naming dataset, row and particle.
+        """
+        counts, rows = unpad(block, f"{self.path}: 'data'", first)
+        offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
+        everything = torch.from_numpy(rows)
+        self._refuse_not_finite("data", everything, first, offsets)
+        features, particle = everything, torch.zeros(len(rows), dtype=torch.int64)
+        if self.layout.has_id:
+            particle = self._ids(everything[:, ID_COLUMN], first, offsets)
+            features = torch.cat([everything[:, :ID_COLUMN], everything[:, ID_COLUMN + 1 :]], dim=1)
+        valid = torch.ones_like(features, dtype=torch.bool)
+        valid[:, LOG_PT] = features[:, LOG_PT] != 0
+        return counts, features, particle, valid
 
     @cached_property
     def _name(self) -> str:
@@ -145,13 +168,10 @@ class OmniLearnedFile:
 
     def _ids(self, column: Tensor, first: int, offsets: Tensor) -> Tensor:
         column = column.contiguous()
+        known = _whole_ids(column, self.layout.kinds)
+        if known is not None:
+            return known
         particle = column.to(torch.int64)
-        if len(column) == 0 or (
-            torch.equal(particle.to(column.dtype), column)
-            and int(particle.min()) >= 0
-            and int(particle.max()) < len(self.layout.kinds)
-        ):
-            return particle
         bad = torch.nonzero((particle != column) | (particle < 0) | (particle >= len(self.layout.kinds)))
         if len(bad):
             row = int(bad[0])
@@ -240,6 +260,15 @@ class OmniLearnedFile:
         return EventTable(
             own["event_key"], own["vertex_uid"], own["weight"], sample, truth, own["selected"], self.own["dataset"]
         )
+
+
+def _whole_ids(column: Tensor, kinds: tuple[str, ...]) -> Tensor | None:
+    """Return ids as int64 if all are whole numbers that a kind has, else None."""
+    particle = column.to(torch.int64)
+    if len(column) == 0:
+        return particle
+    low, high = torch.aminmax(particle)
+    return particle if low >= 0 and high < len(kinds) and torch.equal(particle.to(column.dtype), column) else None
 
 
 def _columns(name: str, values: NDArray[Any]) -> dict[str, Tensor]:

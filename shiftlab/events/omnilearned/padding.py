@@ -9,20 +9,104 @@ kinematics are all zero while another column is not.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 
-__all__ = ["KINEMATICS", "LOG_PT", "pad", "unpad"]
+__all__ = ["KINEMATICS", "LOG_PT", "Particles", "gather", "pad", "unpad"]
 
 LOG_PT: Final = 2
 """Column that says whether a slot is a particle."""
 
+_BLOCK_BYTES: Final = 1 << 19
+"""So many bytes are worked on at once: they and what comes of them stay in the processor's second cache."""
+
 KINEMATICS: Final = 4
 """How many columns, from the first, are kinematics: delta eta, delta phi, log pT, log E."""
+
+
+@dataclass(frozen=True)
+class Particles:
+    """Particles of many events without their padding.
+
+    Attributes:
+        counts: int64 (event,).
+        features: float32 (particle, column), without the column that was parted from them.
+        parted: float32 (particle,), that column; None where none was parted.
+        finite: Whether every number is finite; False may be wrong where the numbers are huge.
+    """
+
+    counts: NDArray[np.int64]
+    features: NDArray[np.float32]
+    parted: NDArray[np.float32] | None
+    finite: bool
+
+
+def gather(block: NDArray[np.float32], part: int | None) -> Particles | None:
+    """Return what ``unpad`` does, where all particles have a log pT that is not 0 and zeros are behind them.
+
+    Args:
+        block: float32 (event, slot, column), contiguous, zero-padded.
+        part: Number of a column to part from the others, not the first.
+
+    Returns:
+        The particles; None where only ``unpad`` can tell what they are.
+    """
+    events, slots, columns = block.shape
+    real = block[:, :, LOG_PT] != 0
+    if np.any(real[:, 1:] > real[:, :-1]):
+        return None
+    counts = real.sum(axis=1, dtype=np.int64)
+    total, full = int(counts.sum()), bool(real.all())
+    features = np.empty((total, columns - (part is not None)), dtype=np.float32)
+    parted = None if part is None else np.empty(total, dtype=np.float32)
+    step, at, finite = max(1, _BLOCK_BYTES // max(slots * columns * 4, 1)), 0, True
+    for first in range(0, events, step):
+        here = block[first : first + step]
+        rows = here.reshape(-1, columns) if full else _rows(here, real[first : first + step])
+        # Every number that is not zero lies in a particle: then all other slots are padding, without looking at each.
+        if not full and _nonzero(here) != _nonzero(rows):
+            return None
+        finite &= _part(rows, part, features[at : at + len(rows)], parted, at)
+        at += len(rows)
+    return Particles(counts, features, parted, finite)
+
+
+def _rows(block: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the slots (particle, column) that are real; as one value each, NumPy copies runs of them in one piece."""
+    columns = block.shape[2]
+    whole = block.reshape(-1, columns).view(np.dtype((np.void, block.itemsize * columns)))[:, 0]
+    return whole[real.reshape(-1)].view(np.float32).reshape(-1, columns)
+
+
+def _part(
+    rows: NDArray[np.float32],
+    part: int | None,
+    features: NDArray[np.float32],
+    parted: NDArray[np.float32] | None,
+    at: int,
+) -> bool:
+    """Write rows to their places and say whether their sum is finite."""
+    given, target = torch.from_numpy(rows), torch.from_numpy(features)
+    if part is None or parted is None:
+        target.copy_(given)
+    else:
+        # PyTorch copies parts of rows a third faster than NumPy.
+        target[:, :part] = given[:, :part]
+        target[:, part:] = given[:, part + 1 :]
+        parted[at : at + len(rows)] = rows[:, part]
+    return math.isfinite(float(given.sum()))
+
+
+def _nonzero(values: NDArray[np.float32]) -> int:
+    # Counted as integers, five times as fast; -0.0 then counts too, and leaves the answer to the careful way.
+    return int(np.count_nonzero(values.view(np.uint32)))
 
 
 def unpad(block: NDArray[np.float32], where: str, first: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -39,23 +123,6 @@ def unpad(block: NDArray[np.float32], where: str, first: int = 0) -> tuple[NDArr
     Raises:
         DataError: a slot is neither a particle nor padding; the message names the row and the slot.
     """
-    real = block[:, :, LOG_PT] != 0
-    rows = np.take(block.reshape(-1, block.shape[2]), np.flatnonzero(real), axis=0)
-    in_front = not bool(np.any(real[:, 1:] > real[:, :-1]))
-    # Every number that is not zero lies in a particle: then all other slots are padding, without looking at each.
-    if in_front and _nonzero(block) == _nonzero(rows):
-        return real.sum(axis=1, dtype=np.int64), rows
-    return _unpad_with_care(block, where, first)
-
-
-def _nonzero(values: NDArray[np.float32]) -> int:
-    # Counted as integers, five times as fast; -0.0 then counts too, and leaves the answer to the careful way.
-    return int(np.count_nonzero(values.view(np.uint32)))
-
-
-def _unpad_with_care(
-    block: NDArray[np.float32], where: str, first: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     filled = np.any(block != 0, axis=2)
     odd = np.argwhere(filled & ~np.any(block[:, :, :KINEMATICS] != 0, axis=2))
     if len(odd):
