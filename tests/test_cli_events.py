@@ -66,6 +66,16 @@ def test_packed_conversion_says_its_precision_and_keeps_it(tmp_path: Path, capsy
     assert new.events.dataset == old.events.dataset
 
 
+@pytest.mark.parametrize("name", ["ch_neutrino.h5", "shiftlab_sample_1.h5"])
+def test_packing_what_was_packed_moves_no_deposit(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Boxes with sides of different lengths have different quanta on their axes; those of the file are kept."""
+    code, text = run(capsys, "convert", DATA / name, tmp_path / "out.h5")
+    assert code == 0, text
+    assert made.differences(read(DATA / name), read(tmp_path / "out.h5")) == []
+
+
 def test_the_provenance_names_input_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "convert", DATA / "shiftlab_sample_1.h5", tmp_path / "out.h5")
     with h5py.File(tmp_path / "out.h5") as file:

@@ -14,6 +14,7 @@ from shiftlab.events.hdf5.sorting import sort_events
 from shiftlab.events.minerva_ml.write import write_minerva_ml
 from shiftlab.events.omnilearned.write import write_omnilearned
 from shiftlab.events.reader import BadEvent, Description, Origin, open_events, read_tokens, stream
+from shiftlab.events.sample.deposits import DepositSource
 from shiftlab.events.sample.writer import RESERVED, SampleWriter
 from shiftlab.provenance import digest_file
 
@@ -84,13 +85,17 @@ def convert(
     with _ordered(path, sort=sort) as ordered:
         with open_events(ordered, origin=origin) as source:
             described = source.describe()
+            # Positions that are packed already are packed alike, so that none moves.
+            box = source.box() if isinstance(source, DepositSource) and not any(origin) else None
         if to != "sample":
             count = _write_tokens(ordered, out, to, label, skipped)
             progress(described.events, described.events)
             return Converted(described.holds, count, tuple(bad))
         record = {"command": command, "input": _input(path, described, origin)}
         attributes = {name: value for name, value in described.attributes.items() if name not in RESERVED}
-        with SampleWriter(out, holds=described.holds, attributes=attributes, exact=exact, provenance=record) as writer:
+        with SampleWriter(
+            out, holds=described.holds, attributes=attributes, box=box, exact=exact, provenance=record
+        ) as writer:
             for piece in stream(ordered, origin=origin, chunk=chunk, skipped=skipped):
                 writer.append(piece)
                 progress(len(writer) + len(bad), described.events)

@@ -15,7 +15,7 @@ from shiftlab.events.particles import PARTICLE_COLUMNS, ParticleTable
 from shiftlab.events.reader import Level, Origin
 from shiftlab.events.sample import packing
 from shiftlab.events.sample.columns import EventColumns, Rows, column, json_attribute, read_rows, truth_columns
-from shiftlab.events.sample.packing import Lattice
+from shiftlab.events.sample.packing import Box, Lattice
 from shiftlab.events.sample.source import SampleSource
 
 __all__ = ["DECODING", "DECODING_EXACT", "DepositSource", "encode_deposits"]
@@ -109,6 +109,13 @@ class DepositSource(SampleSource):
         """Return the unit of each column that has one."""
         particles = {f"particles/{n}": PARTICLE_COLUMNS.get(n, "1") for n in self._particles}
         return {n: u for n, u in _UNITS.items() if n == "position" or n in self._columns} | particles
+
+    def box(self) -> Box | None:
+        """Return the box in whose quanta positions are packed; None where they are not, or in 32 bits."""
+        if self._lattice is None or self._lattice.bits != 16:
+            return None
+        (x, y, z), (dx, dy, dz) = self._lattice.origin, self._lattice.step
+        return (x, y, z), (x + 65536 * dx, y + 65536 * dy, z + 65536 * dz)
 
     def missing(self) -> tuple[str, ...]:
         """Return what deposits may have and these have not."""
