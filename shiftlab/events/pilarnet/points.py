@@ -28,6 +28,9 @@ _LAST: Final = int(np.float32(SIDE - 1).view(np.uint32))
 _INFINITE: Final = int(np.float32(np.inf).view(np.uint32))
 """Bits of numbers: those of floating-point numbers that are not negative have the order of the numbers."""
 
+_UNKEPT: Final = ("dE", "t", "n_electrons", "dx")
+"""Columns that may be blank; times are never kept."""
+
 Floats = NDArray[np.float32]
 
 
@@ -155,8 +158,11 @@ def _write(block: _Block, columns: _Columns, place: slice, layout: Layout, origi
     amounts = {POINT.index(sources[name]): column[place] for name, column in columns.single.items()}
     # NaN and overflow are found and refused here.
     with np.errstate(invalid="ignore", over="ignore"):
-        block.copy({axis: position[:, axis] for axis in range(3)} | amounts)
-        _refuse(block, position, amounts, layout)
+        # Columns that are not kept are copied too: to check many events at once costs less than event by event.
+        room = np.empty((len(_UNKEPT), len(position)), dtype=np.float32)
+        unkept = {POINT.index(name): room[i] for i, name in enumerate(_UNKEPT) if POINT.index(name) not in amounts}
+        block.copy({axis: position[:, axis] for axis in range(3)} | amounts | unkept)
+        _refuse(block, position, amounts, unkept, layout)
     position += np.float32(0.5)
     position *= np.float32(PITCH)
     if any(origin):
@@ -172,7 +178,9 @@ def _sums(column: Floats, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return total
 
 
-def _refuse(block: _Block, index: Floats, amounts: Mapping[int, Floats], layout: Layout) -> None:
+def _refuse(
+    block: _Block, index: Floats, amounts: Mapping[int, Floats], unkept: Mapping[int, Floats], layout: Layout
+) -> None:
     """Refuse voxel indices that are none, amounts that are none, and numbers in blank columns."""
     if _highest(index) > _LAST or not (np.floor(index) == index).all():
         for axis in range(3):
@@ -181,11 +189,12 @@ def _refuse(block: _Block, index: Floats, amounts: Mapping[int, Floats], layout:
         if _highest(values) >= _INFINITE:
             block.refuse(_no_amount, column, "a finite number, not negative, is needed")
     time = POINT.index("t")
-    # Times are not read, but a sum that is no number gives away the NaN that would make them half missing.
-    if "t" not in layout.blank and any(np.isnan(np.add.reduce(table[:, time])) for table in block.tables):
+    if "t" not in layout.blank and np.isnan(unkept[time].max(initial=0.0)):
         block.refuse(_blank, time, "this column has numbers in other voxels; it must be NaN in all or in none")
     for name in layout.blank:
-        block.refuse(_filled, POINT.index(name), "this column is NaN in other voxels; it must be so in all or in none")
+        column = POINT.index(name)
+        if not np.isnan(unkept[column]).all():
+            block.refuse(_filled, column, "this column is NaN in other voxels; it must be so in all or in none")
 
 
 def _highest(column: Floats) -> int:
