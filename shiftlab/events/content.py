@@ -22,7 +22,7 @@ def content_name(format: str, arrays: Iterable[NDArray[np.generic]]) -> str:
     total = hashlib.blake2b(digest_size=16)
     for array in arrays:
         total.update(f"{array.shape}{array.dtype.kind}{array.dtype.itemsize}".encode())
-        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return f"{format}/{identity(format, total.hexdigest())}"
 
 
