@@ -88,6 +88,18 @@ def test_the_provenance_names_input_and_command(tmp_path: Path, capsys: pytest.C
     assert record["left_out"] == []
 
 
+def test_a_sample_that_was_changed_is_not_given_a_new_digest(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "in.h5", made.deposits(5), "deposits")
+    with h5py.File(path, "r+") as file:
+        file["deposits/energy"][0] += 1.0
+    for words in (["convert", path, tmp_path / "out.h5"], ["split", path, "-o", tmp_path / "m.json", "a=0.5", "b=0.5"]):
+        code, text = run(capsys, *words)
+        assert code == 2
+        assert "was changed after it was written" in text
+
+
 def test_unsorted_tables_are_refused_with_the_way_out_and_converted_in_order(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +124,7 @@ def test_bad_events_end_the_conversion_or_are_left_out_and_listed(
     with h5py.File(path, "r+") as file:
         file["events/weight"][3] = np.nan
         file["deposits/energy"][int(file["events/offsets"][7])] = -1.0
+        del file.attrs["digest"]
     out = tmp_path / "out.h5"
     code, text = run(capsys, "convert", path, out, "--exact")
     assert code == 2

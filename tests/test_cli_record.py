@@ -40,11 +40,19 @@ def test_the_file_says_which_detector_made_it_and_words_change_it(tmp_path):
     assert not torch.equal(read_tokens(out).globals, scintillator_detector().tokens(read(EVENTS)).globals)
 
 
-def test_an_origin_moves_the_events_against_the_detector(tmp_path):
-    moved = tmp_path / "moved.h5"
-    words = [str(DATA / "geant4_singles.h5"), str(moved), "origin=[-115,-115,-300]"]
-    assert cli.main(["record", *words]) == 0
-    assert int(read_tokens(moved).counts.sum()) > 0
+def test_an_origin_moves_the_events_against_the_detector_and_what_is_lost_is_said(tmp_path, capsys):
+    plain, moved, away = (tmp_path / f"{name}.h5" for name in ("plain", "moved", "away"))
+    for out, words in ((plain, []), (moved, ["origin=[0,0,20]"]), (away, ["origin=[0,0,5000]"])):
+        assert cli.main(["record", str(EVENTS), str(out), *words]) == 0
+    assert int(read_tokens(away).counts.sum()) == 0
+    assert "100.0% of the energy lies outside the strips; is origin=[x,y,z] right?" in capsys.readouterr().out
+    blobs = [tokens.column("z")[tokens.particle == 2].mean() for tokens in (read_tokens(plain), read_tokens(moved))]
+    assert float(blobs[0] - blobs[1]) * 1e4 == pytest.approx(200.0, abs=100.0)  # mm
+
+
+def test_deposits_in_another_medium_are_refused(tmp_path, capsys):
+    assert cli.main(["record", str(DATA / "geant4_singles.h5"), str(tmp_path / "out.h5")]) == 2
+    assert "the strips of this detector are G4_POLYSTYRENE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

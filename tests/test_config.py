@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shiftlab.config import combinations, compose_study, config_dir, locate, options, read_words
+from shiftlab.config import combinations, compose_study, config_dir, detector_config, locate, options, read_words
 from shiftlab.config.records import Reader
+from shiftlab.detector import Detector
 from shiftlab.errors import ConfigError
 from shiftlab.plan import StudyConfig
 
@@ -220,3 +221,10 @@ def test_a_record_is_built_or_every_wrong_key_is_named(given_values):
 
 def test_options_are_the_files_of_a_group():
     assert options("tasks") == ("all",)
+
+
+def test_a_detector_of_the_configuration_is_at_hand_in_python():
+    detector = Detector.from_config(detector_config("pilarnet"))
+    assert detector.name == "pilarnet"
+    with pytest.raises(ConfigError, match=r"unknown detector 'pilarnt'\. Did you mean 'pilarnet'"):
+        detector_config("pilarnt")

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shiftlab.errors import DataError
-
 if TYPE_CHECKING:
     from shiftlab.events import Description
 
@@ -57,6 +55,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _inspect(given: argparse.Namespace) -> int:
     """Print the description of a file; with ``--check``, read it all."""
     from shiftlab.events import BadEvent, open_events, stream
+    from shiftlab.events.sample import refuse_changed
 
     if given.check or given.skip_bad:
         _check_heaps(given.file)
@@ -65,8 +64,7 @@ def _inspect(given: argparse.Namespace) -> int:
     bad: list[BadEvent] = []
     digest = False
     if given.check or given.skip_bad:
-        if description.format == "sample":
-            digest = _check_digest(given.file)
+        digest = refuse_changed(given.file)
         good = sum(len(piece) for piece in stream(given.file, skipped=bad if given.skip_bad else None))
     if given.json:
         record: dict[str, Any] = {"file": str(given.file), **asdict(description)}
@@ -90,19 +88,6 @@ def _check_heaps(file: Path) -> None:
 
     if file.is_file() and h5py.is_hdf5(file):
         refuse_broken_heaps(file)
-
-
-def _check_digest(file: Path) -> bool:
-    """Refuse a sample whose content is not what its digest says; False for samples of version 1, which have none."""
-    from shiftlab.events.sample import check_digest
-
-    digest = check_digest(file)
-    if digest.stated and not digest.holds:
-        raise DataError(
-            f"{file}: was changed after it was written: it states the digest {digest.stated}, and its content has "
-            f"{digest.found}."
-        )
-    return bool(digest.stated)
 
 
 def _lines(file: Path, description: Description) -> list[str]:

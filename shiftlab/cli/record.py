@@ -22,6 +22,9 @@ Send the deposits of a file through a scintillator detector and write the tokens
 file of minerva-ml where it ends in .pb (held in memory until it is written), else a sample file of this project. The
 same events, detector and seed give the same tokens for any batch."""
 
+_MEDIUM = "G4_POLYSTYRENE"
+"""Geant4's name of what strips are made of; files that do not name their medium are taken at the user's word."""
+
 _OWN = ("detector", "batch", "origin")
 
 
@@ -52,9 +55,13 @@ def _record(given: argparse.Namespace) -> int:
         events = len(source)
         if source.holds != "deposits":
             raise DataError(f"{given.file}: holds {source.holds}; a detector records deposits.")
+        material = source.describe().attributes.get("material", _MEDIUM)
+    if not material.startswith(_MEDIUM):
+        raise DataError(f"{given.file}: deposits in {material}; the strips of this detector are {_MEDIUM}.")
     bad: list[BadEvent] | None = [] if given.skip_bad else None
     started = time.monotonic()
-    pieces = _tokens(given.file, detector, batch, origin, events, bad)
+    energy = {"all": 0.0, "outside": 0.0}
+    pieces = _tokens(given.file, detector, batch, origin, events, bad, energy)
     made = {"detector": settings, "deposits": given.file.name}
     if given.out.suffix == ".pb":
         count, tokens = _write_archive(given.out, pieces)
@@ -62,6 +69,8 @@ def _record(given: argparse.Namespace) -> int:
         count, tokens = _write_sample(given.out, pieces, made)
     seconds = max(time.monotonic() - started, 1e-9)
     print(f"{given.out}: {count} events, {tokens} tokens; {count / seconds:.0f} events/s")
+    lost = energy["outside"] / max(energy["all"], 1e-9)
+    print(f"{lost:.1%} of the energy lies outside the strips" + ("; is origin=[x,y,z] right?" if lost > 0.5 else ""))
     for one in bad or ():
         print(f"  left out event {one.number}: {one.reason}")
     return 0
@@ -110,8 +119,9 @@ def _tokens(
     origin: tuple[float, float, float],
     events: int,
     bad: list[BadEvent] | None,
+    energy: dict[str, float],
 ) -> Iterator[Tokens]:
-    """Give the tokens batch by batch, with a bar on a terminal."""
+    """Give the tokens batch by batch, with a bar on a terminal; ``energy`` gets all of it, and what no strip sees."""
     from tqdm import tqdm
 
     from shiftlab.events import stream
@@ -119,6 +129,9 @@ def _tokens(
     with tqdm(total=events, unit="event", desc=file.name, disable=not sys.stderr.isatty()) as bar:
         for piece in stream(file, origin=origin, chunk=batch, skipped=bad):
             yield detector.tokens(piece)
+            inside = detector.geometry.inside(piece.position)
+            energy["all"] += float(piece.energy.double().sum())
+            energy["outside"] += float(piece.energy[~inside].double().sum())
             bar.update(len(piece))
 
 

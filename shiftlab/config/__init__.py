@@ -1,7 +1,7 @@
 """Configuration: from files and ``key=value`` words to one validated study."""
 
 from shiftlab.config.names import registry
-from shiftlab.config.study import Job, build, compose_study, locate, read_study, study_titles
+from shiftlab.config.study import Job, build, compose_study, detector_config, locate, read_study, study_titles
 from shiftlab.config.words import combinations, config_dir, options, read_words
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "combinations",
     "compose_study",
     "config_dir",
+    "detector_config",
     "locate",
     "options",
     "read_study",

@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from shiftlab.config.names import check_files, check_names
 from shiftlab.config.records import Reader
 from shiftlab.config.words import config_dir, options, read_words
-from shiftlab.errors import ConfigError
+from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.plan import StudyConfig
 
-__all__ = ["Job", "Purpose", "build", "compose_study", "locate", "read_study", "study_titles"]
+__all__ = ["Job", "Purpose", "build", "compose_study", "detector_config", "locate", "read_study", "study_titles"]
 
 Purpose = Literal["run", "train"]
 
@@ -50,6 +50,18 @@ def compose_study(words: Sequence[str], *, purpose: Purpose = "run") -> Job:
     if composed is not None:
         return build(composed, purpose=purpose, mistakes=mistakes)
     raise ConfigError("\n".join(mistakes))
+
+
+def detector_config(name: str) -> dict[str, Any]:
+    """Return ``configs/detector/NAME.yaml`` as plain values, for ``Detector.from_config``.
+
+    Raises:
+        UnknownNameError: there is no such file.
+    """
+    if name not in options("detector"):
+        raise UnknownNameError("detector", name, options("detector"))
+    plain: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "detector" / f"{name}.yaml"), resolve=True)
+    return dict(plain)
 
 
 def build(composed: Mapping[str, Any], *, purpose: Purpose = "run", mistakes: Sequence[str] = ()) -> Job:

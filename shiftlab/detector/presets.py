@@ -21,7 +21,8 @@ def detector(name: str = "pixel_lar") -> Detector:
     """Return a detector with default values: ``pixel_lar``, a 2.3 m cube of argon read by 3 mm pixels.
 
     Raises:
-        UnknownNameError: there is no such detector; others are made with ``Detector.from_config``.
+        UnknownNameError: there is no such detector; those of ``configs/detector`` are made by
+            ``Detector.from_config(shiftlab.config.detector_config(name))``.
     """
     if name not in _EFFECTS:
         raise UnknownNameError("detector", name, _EFFECTS)

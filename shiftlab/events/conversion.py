@@ -15,6 +15,7 @@ from shiftlab.events.minerva_ml.write import write_minerva_ml
 from shiftlab.events.omnilearned.write import write_omnilearned
 from shiftlab.events.reader import BadEvent, Description, Origin, open_events, read_tokens, stream
 from shiftlab.events.sample.deposits import DepositSource
+from shiftlab.events.sample.digest import refuse_changed
 from shiftlab.events.sample.writer import RESERVED, SampleWriter
 from shiftlab.provenance import digest_file
 
@@ -80,6 +81,8 @@ def convert(
     if out.exists() and (not overwrite or out.samefile(path)):
         hint = "it is what is read." if path.exists() and out.samefile(path) else "--force overwrites it."
         raise RunError(f"{out}: is there already; {hint}")
+    if path.is_file():
+        refuse_changed(path)
     bad: list[BadEvent] = []
     skipped = bad if skip_bad else None
     with _ordered(path, sort=sort) as ordered:

@@ -20,6 +20,7 @@ from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.events.deposits import Deposits, EventTable, dataset_names, joint_dataset
 from shiftlab.events.image import Image
 from shiftlab.events.reader import BadEvent, stream
+from shiftlab.events.sample.digest import refuse_changed
 from shiftlab.events.strata import Strata, assign
 from shiftlab.events.tokens import Tokens
 from shiftlab.provenance import digest_file, digest_json, write_json
@@ -274,6 +275,7 @@ def make_manifest(
 
 def _scan(path: Path, strata: Strata, skipped: list[BadEvent] | None) -> SplitFile:
     """Add the vertices of a file to the strata and return what is recorded of the file."""
+    refuse_changed(path)
     events, dataset = 0, ""
     with tqdm(unit="event", desc=path.name, disable=None) as bar:
         for piece in stream(path, skipped=skipped):

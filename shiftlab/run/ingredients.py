@@ -13,6 +13,7 @@ import torch
 from shiftlab.detector import NOMINAL, Detector, Universe, multisim, unisim
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import Deposits, read
+from shiftlab.events.sample import refuse_changed
 from shiftlab.events.splits import Manifest
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import digest_file, digest_source, versions
@@ -41,18 +42,24 @@ def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
         ConfigError: the manifest is broken, or the part is missing or the one that is trained on.
         DataError: a file is broken, an event is not in the manifest, or no events are left.
     """
-    everything = read(config.data.evaluation)
+    everything = _read(config.data.evaluation)
     if config.data.manifest is not None:
         manifest = Manifest.load(config.data.manifest)
         everything = manifest.select(everything, _evaluated_part(config, manifest))
     rows: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(everything.events.sample):
         rows[sample].append(i)
-    muons = everything.take(rows.pop(_MUONS, [])) if config.data.muons is None else read(config.data.muons)
+    muons = everything.take(rows.pop(_MUONS, [])) if config.data.muons is None else _read(config.data.muons)
     kept = sorted(i for group in rows.values() for i in group[: config.data.limit])
     if not kept:
         raise DataError(f"{config.data.evaluation}: no event is left to evaluate.")
     return everything.take(kept), muons
+
+
+def _read(path: Path) -> Deposits:
+    """Return the deposits of a file; a sample that was changed after it was written is refused."""
+    refuse_changed(path)
+    return read(path)
 
 
 def _evaluated_part(config: StudyConfig, manifest: Manifest) -> str:
@@ -75,7 +82,7 @@ def read_training(config: StudyConfig) -> Deposits:
     """
     if config.data.train is None:
         raise ConfigError("data.train: missing; training needs a sample, which `make samples` makes.")
-    events = read(config.data.train)
+    events = _read(config.data.train)
     if config.data.manifest is None:
         return events
     return Manifest.load(config.data.manifest).select(events, config.data.train_part)

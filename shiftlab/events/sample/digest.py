@@ -15,7 +15,7 @@ from shiftlab.errors import DataError
 from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.provenance import digest_json
 
-__all__ = ["CONTENT", "DigestCheck", "check_digest", "content_digest", "dataset_entry"]
+__all__ = ["CONTENT", "DigestCheck", "check_digest", "content_digest", "dataset_entry", "refuse_changed"]
 
 CONTENT: Final = (
     "format",
@@ -81,6 +81,29 @@ def check_digest(path: Path) -> DigestCheck:
         file.visititems(add)
         attributes = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in file.attrs.items()}
         return DigestCheck(str(attributes.get("digest", "")), content_digest(attributes, datasets))
+
+
+def refuse_changed(path: Path) -> bool:
+    """Refuse a sample whose content is not what its digest says.
+
+    Returns:
+        Whether there was a digest to hold it to; files of other formats, and samples of version 1, have none.
+
+    Raises:
+        DataError: the file was changed after it was written.
+    """
+    if not h5py.is_hdf5(path):
+        return False
+    with open_hdf5(path) as file, reading(path):
+        if "digest" not in file.attrs or not str(file.attrs.get("format", "")).startswith("shiftlab sample"):
+            return False
+    digest = check_digest(path)
+    if not digest.holds:
+        raise DataError(
+            f"{path}: was changed after it was written: it states the digest {digest.stated}, and its content has "
+            f"{digest.found}. Take the file from where it was made, or make it again."
+        )
+    return True
 
 
 def _sha256(path: Path, name: str, dataset: Any) -> str:
