@@ -25,6 +25,9 @@ same events, detector and seed give the same tokens for any batch."""
 _MEDIUM = "G4_POLYSTYRENE"
 """Geant4's name of what strips are made of; files that do not name their medium are taken at the user's word."""
 
+_HANDED_ON = ("acknowledgement", "command", "licence", "limits", "recipe", "simulator", "sources")
+"""What a sample of deposits says of itself that holds for its tokens as well."""
+
 _OWN = ("detector", "batch", "origin")
 
 
@@ -55,7 +58,8 @@ def _record(given: argparse.Namespace) -> int:
         events = len(source)
         if source.holds != "deposits":
             raise DataError(f"{given.file}: holds {source.holds}; a detector records deposits.")
-        material = source.describe().attributes.get("material", _MEDIUM)
+        said = source.describe().attributes
+    material = said.get("material", _MEDIUM)
     if not material.startswith(_MEDIUM):
         raise DataError(f"{given.file}: deposits in {material}; the strips of this detector are {_MEDIUM}.")
     bad: list[BadEvent] | None = [] if given.skip_bad else None
@@ -63,10 +67,11 @@ def _record(given: argparse.Namespace) -> int:
     energy = {"all": 0.0, "outside": 0.0}
     pieces = _tokens(given.file, detector, batch, origin, events, bad, energy)
     made = {"detector": settings, "deposits": given.file.name}
+    handed = {name: said[name] for name in _HANDED_ON if name in said}
     if given.out.suffix == ".pb":
         count, tokens = _write_archive(given.out, pieces)
     else:
-        count, tokens = _write_sample(given.out, pieces, made)
+        count, tokens = _write_sample(given.out, pieces, made, handed)
     seconds = max(time.monotonic() - started, 1e-9)
     print(f"{given.out}: {count} events, {tokens} tokens; {count / seconds:.0f} events/s")
     lost = energy["outside"] / max(energy["all"], 1e-9)
@@ -144,12 +149,12 @@ def _write_archive(out: Path, pieces: Iterator[Tokens]) -> tuple[int, int]:
     return len(tokens), len(tokens.particle)
 
 
-def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any]) -> tuple[int, int]:
+def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any], handed: dict[str, str]) -> tuple[int, int]:
     from shiftlab.events.sample import SampleWriter
     from shiftlab.provenance import canonical_json
 
     count = 0
-    attributes = {"detector": canonical_json(made["detector"]), "deposits": made["deposits"]}
+    attributes = {**handed, "detector": canonical_json(made["detector"]), "deposits": made["deposits"]}
     with SampleWriter(out, holds="tokens", attributes=attributes, provenance={"recorded": made}) as writer:
         for piece in pieces:
             writer.append(piece)

@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.stats import kstest, rankdata
 
-from shiftlab.events import Deposits, read
+from shiftlab.events import Deposits, read, read_tokens
 from shiftlab.events.sample import read_attributes
 from shiftlab.provenance import digest_file
 
@@ -45,6 +45,18 @@ def test_sizes(evaluation: Deposits, samples: Path) -> None:
     assert all(names.count(name) >= count for name, count in wanted.items())
     assert sum(name.startswith("single_") for name in names) >= 300
     assert sum(path.stat().st_size for path in samples.iterdir() if path.is_file()) < 16e6
+
+
+def test_the_shipped_tokens_have_every_class_of_the_pion_task_and_say_what_they_are(samples: Path) -> None:
+    path = samples / "minerva_like_tokens.h5"
+    tokens = read_tokens(path)
+    classes = tokens.events.truth["topology_class"]
+    assert {int(one) for one in classes} == {0, 1, 2, 3, 4}
+    assert int(tokens.counts.max()) <= 33
+    assert 0.85 < float((tokens.events.truth["current"] == 1).double().mean()) < 0.95
+    said = read_attributes(path)
+    assert "composed" in said["limits"]
+    assert "Geant4" in said["acknowledgement"]
 
 
 def test_each_vertex_is_thrown_once_and_the_splits_share_none(evaluation: Deposits, manifest: dict[str, Any]) -> None:
