@@ -205,3 +205,15 @@ def test_every_damaged_file_gives_a_clear_error_or_sound_events(small: Deposits,
         (tmp_path / "bad.h5").write_bytes(bad)
         with contextlib.suppress(DataError):
             assert len(read(tmp_path / "bad.h5")) > 0
+
+
+def test_a_column_that_lost_its_compression_is_refused_and_not_filled_from_memory(tmp_path: Path) -> None:
+    """Two zeroed bytes hide the filter of deposits/x; HDF5 then takes the compressed bytes for plain ones."""
+    source = Path(__file__).parents[1] / "data" / "shiftlab_sample_1.h5"
+    content = bytearray(source.read_bytes())
+    content[1929:1931] = bytes(2)
+    (tmp_path / "bad.h5").write_bytes(content)
+    with h5py.File(tmp_path / "bad.h5") as file:
+        assert file["deposits/x"].compression is None
+    with pytest.raises(DataError, match=r"column 'deposits/x': [0-9]+ bytes are stored of 140: truncated or damaged"):
+        read(tmp_path / "bad.h5")

@@ -20,6 +20,7 @@ __all__ = [
     "reading",
     "recognised",
     "refuse_overlap",
+    "refuse_short_chunks",
     "require",
     "table",
 ]
@@ -107,6 +108,7 @@ def table(file: Any, name: str) -> Any:
         if not isinstance(dataset, h5py.Dataset) or dtype.names is None or dataset.ndim != 1:
             raise DataError(f"{file.filename}: no table '{name}'; it has {', '.join(sorted(file)) or 'nothing'}.")
         stored = dataset.id.get_storage_size()
+        refuse_short_chunks(dataset, f"{file.filename}: table '{name}'")
     refuse_overlap(dtype, f"{file.filename}: table '{name}'")
     if len(dataset) * dtype.itemsize > _MOST_COMPRESSED * stored:
         raise DataError(
@@ -114,6 +116,21 @@ def table(file: Any, name: str) -> Any:
             f"but the file holds {stored} bytes of it: truncated or damaged HDF5 file."
         )
     return dataset
+
+
+def refuse_short_chunks(dataset: Any, where: str) -> None:
+    """Refuse a dataset in plain chunks of which fewer bytes are stored than it has.
+
+    Damage that hides the compression of a dataset leaves this behind; HDF5 would then give whatever was in memory.
+
+    Raises:
+        DataError: naming the dataset and both numbers.
+    """
+    if dataset.chunks is None or dataset.id.get_create_plist().get_nfilters():
+        return
+    stored = dataset.id.get_storage_size()
+    if stored < dataset.nbytes:
+        raise DataError(f"{where}: {stored} bytes are stored of {dataset.nbytes}: truncated or damaged HDF5 file.")
 
 
 def refuse_overlap(dtype: Any, where: str) -> None:

@@ -133,8 +133,15 @@ def cut_archive(path: Path, words: Iterable[str]) -> bool:
         # Bytes 26 and 27 of a zip record are the length of its name, which begins at byte 30; the pickle comes first.
         name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
         begun = head.startswith(b"PK\x03\x04") and name.endswith(b"/data.pkl")
-        return begun and all(word.encode() in head for word in words) and not zipfile.is_zipfile(path)
+        return begun and all(word.encode() in head for word in words) and not _whole_zip(path)
     except OSError:
+        return False
+
+
+def _whole_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an end record that is there and says what cannot be; older Pythons raise here
         return False
 
 

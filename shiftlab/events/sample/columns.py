@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import EventTable
-from shiftlab.events.hdf5.file import reading
+from shiftlab.events.hdf5.file import reading, refuse_short_chunks
 
 __all__ = [
     "EventColumns",
@@ -72,6 +72,7 @@ def column(path: Path, file: Any, name: str, types: tuple[str, ...], tail: tuple
         given = f"{found.dtype} of shape {found.shape}" if isinstance(found, h5py.Dataset) else "a group"
         wanted = " or ".join(str(np.dtype(one)) for one in types)
         raise DataError(f"{path}: column '{name}' is {given}; it must be {wanted} of shape {('row', *tail)}.")
+    refuse_short_chunks(found, f"{path}: column '{name}'")
     return found
 
 
