@@ -108,13 +108,13 @@ def table(file: Any, name: str) -> Any:
         if not isinstance(dataset, h5py.Dataset) or dtype.names is None or dataset.ndim != 1:
             raise DataError(f"{file.filename}: no table '{name}'; it has {', '.join(sorted(file)) or 'nothing'}.")
         stored = dataset.id.get_storage_size()
-        refuse_short_chunks(dataset, f"{file.filename}: table '{name}'")
     refuse_overlap(dtype, f"{file.filename}: table '{name}'")
     if len(dataset) * dtype.itemsize > _MOST_COMPRESSED * stored:
         raise DataError(
             f"{file.filename}: table '{name}' claims {len(dataset)} rows of {dtype.itemsize} bytes, "
             f"but the file holds {stored} bytes of it: truncated or damaged HDF5 file."
         )
+    refuse_short_chunks(dataset, f"{file.filename}: table '{name}'")
     return dataset
 
 
