@@ -44,6 +44,7 @@ def fit_heads(
     frozen = not any(value.requires_grad for value in network.body.parameters())
 
     def loss(rows: Tensor, generator: Generator) -> Tensor:
+        """Return the task's loss of the events at ``rows``; a frozen body keeps no gradients."""
         batch = data.batch(rows, generator)
         layout = Layout.of(batch.patches)
         with torch.set_grad_enabled(not frozen):

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from shiftlab.config.records import Reader, unknown_key
 from shiftlab.config.study import locate
-from shiftlab.config.words import config_dir, options
+from shiftlab.config.words import config_dir, options, parse_word
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.events.simulation.campaign import SIDES, Campaign
 from shiftlab.events.simulation.composition import compose_batch
@@ -107,12 +105,10 @@ def compose_simulation(words: Sequence[str]) -> SimulationJob:
 
 def _values(words: Sequence[str], mistakes: list[str]) -> dict[str, Any]:
     """Return the plain value of each key."""
-    parser, values = OverridesParser.create(), {}
+    values: dict[str, Any] = {}
     for word in words:
-        try:
-            override = parser.parse_override(word)
-        except HydraException:
-            mistakes.append(f"'{word}' is given; key=value is wanted (quote values with spaces or brackets).")
+        override = parse_word(word, mistakes)
+        if override is None:
             continue
         key = override.key_or_group
         if override.is_sweep_override() or override.is_delete():

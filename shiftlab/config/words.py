@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from shiftlab.errors import UnknownNameError
 
-__all__ = ["combinations", "config_dir", "options", "read_words"]
+__all__ = ["combinations", "config_dir", "options", "parse_word", "read_words"]
 
 _NAMED = ("arms", "tasks")
 """Groups where a registered name may stand for an option: ``arms=classic`` is ``arms.names=[classic]``."""
@@ -33,6 +33,15 @@ def options(group: str) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (config_dir() / group).glob("*.yaml")))
 
 
+def parse_word(word: str, mistakes: list[str]) -> Override | None:
+    """Return ``key=value`` as Hydra understands it; None, with a message in ``mistakes``, if it does not."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        mistakes.append(f"'{word}' is given; key=value is wanted (quote values with spaces or brackets).")
+        return None
+
+
 def read_words(words: Sequence[str], mistakes: list[str], *, sweep: bool = False) -> list[str]:
     """Return the words in the form that Hydra accepts, without those that are wrong.
 
@@ -41,13 +50,10 @@ def read_words(words: Sequence[str], mistakes: list[str], *, sweep: bool = False
         mistakes: Gets one message for each wrong word.
         sweep: Whether several values, ``data.limit=10,20``, make several runs.
     """
-    parser = OverridesParser.create()
     kept: list[str] = []
     for word in words:
-        try:
-            override = parser.parse_override(word)
-        except HydraException:
-            mistakes.append(f"'{word}' is given; key=value is wanted (quote values with spaces or brackets).")
+        override = parse_word(word, mistakes)
+        if override is None:
             continue
         known = len(mistakes)
         root = override.key_or_group.split(".")[0]
