@@ -4,11 +4,13 @@ from shiftlab.detector.chain import Detector, Nuisance
 from shiftlab.detector.effect import STAGES, Effect, effects
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.mask import broken
+from shiftlab.detector.medium import Medium, Value
+from shiftlab.detector.oracle import Oracle, numbers
 from shiftlab.detector.parameter import Parameter
 from shiftlab.detector.prepared import Prepared
 from shiftlab.detector.presets import detector
 from shiftlab.detector.scintillator import ScintillatorDetector, scintillator_detector
-from shiftlab.detector.state import Cells, Charge, Value
+from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe, multisim, unisim
 from shiftlab.errors import ConfigError
@@ -22,7 +24,9 @@ __all__ = [
     "Detector",
     "Effect",
     "Geometry",
+    "Medium",
     "Nuisance",
+    "Oracle",
     "Parameter",
     "Prepared",
     "ScintillatorDetector",
@@ -33,6 +37,7 @@ __all__ = [
     "detector",
     "effects",
     "multisim",
+    "numbers",
     "scintillator_detector",
     "unisim",
 ]

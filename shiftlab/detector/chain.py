@@ -11,36 +11,21 @@ from torch import Tensor
 
 from shiftlab.detector.calibration import calibrate, muon_peak
 from shiftlab.detector.configuration import settings
-from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, STAGES, Effect
+from shiftlab.detector.double_counting import refuse_double_counting
+from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, PLACING_STAGES, STAGES, Effect
+from shiftlab.detector.footprint import footprint
 from shiftlab.detector.geometry import Geometry
-from shiftlab.detector.parameter import Parameter
+from shiftlab.detector.medium import Medium
+from shiftlab.detector.nuisances import Nuisance, Values, nuisances_of, values_of
 from shiftlab.detector.prepared import Prepared, missing_fields, prepare
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe
-from shiftlab.errors import ConfigError, UnknownNameError
-from shiftlab.events.deposits import Deposits
+from shiftlab.errors import ConfigError
+from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.image import Image
 
 __all__ = ["Detector", "Nuisance"]
-
-Values = Mapping[str, Mapping[str, float]]
-"""Physical values by effect and parameter."""
-
-
-@dataclass(frozen=True)
-class Nuisance:
-    """A parameter that has an uncertainty.
-
-    Attributes:
-        name: ``{effect}_{parameter}``, also the name of the pyhf modifier.
-        effect: name of the effect.
-        parameter: the parameter with its prior.
-    """
-
-    name: str
-    effect: str
-    parameter: Parameter
 
 
 @dataclass(frozen=True)
@@ -53,10 +38,12 @@ class Detector:
         effects: in the order of their stages (sorted when made).
         seed: of all keyed draws.
         diffusion: longitudinal and transverse diffusion constants, cm2/s (SBND's 4.0 and 8.8).
+        allow_double_counting: pairs of nuisances, written ``gain_scale+w_value_w`` in any order, that may both be
+            uncertain although they share a physical cause; True allows all.
 
     Raises:
         ConfigError: two effects share a name, a stage takes no effects, an effect needs a field that
-            its stage does not have, or nominal values contradict each other.
+            its stage does not have, nominal values contradict each other, or uncertain parameters double count.
     """
 
     name: str
@@ -64,11 +51,12 @@ class Detector:
     effects: tuple[Effect[Any], ...]
     seed: int = 1
     diffusion: tuple[float, float] = (4.0, 8.8)
+    allow_double_counting: bool | tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Order the effects and refuse a chain that cannot run."""
         for effect in self.effects:
-            _refuse_unfit(effect)
+            _refuse_unfit(effect, self.geometry)
         order = sorted(self.effects, key=lambda effect: STAGES.index(effect.stage))
         object.__setattr__(self, "effects", tuple(order))
         names = [effect.name for effect in order]
@@ -77,6 +65,9 @@ class Detector:
                 raise ConfigError(f"detector '{self.name}': effect '{name}' is listed twice.")
         if not all(constant >= 0 for constant in self.diffusion):
             raise ConfigError(f"detector '{self.name}': diffusion {self.diffusion} must not be negative.")
+        refuse_double_counting(
+            self.name, order, [nuisance.name for nuisance in self.nuisances], self.allow_double_counting
+        )
         values = self.values(NOMINAL)
         for effect in self._at(LATTICE_STAGES):
             effect.check(values[effect.name], self._floor(values, before=effect))
@@ -93,14 +84,7 @@ class Detector:
     @property
     def nuisances(self) -> tuple[Nuisance, ...]:
         """The parameters with an uncertainty that act in the nominal detector, in chain order."""
-        found = []
-        for effect in self.effects:
-            nominal = {parameter.name: parameter.nominal for parameter in effect.parameters}
-            for parameter in effect.parameters:
-                acts = parameter.requires is None or nominal[parameter.requires[0]] == parameter.requires[1]
-                if parameter.sigma > 0 and not parameter.choices and acts:
-                    found.append(Nuisance(f"{effect.name}_{parameter.name}", effect.name, parameter))
-        return tuple(found)
+        return nuisances_of(self.effects)
 
     def values(self, universe: Universe) -> dict[str, dict[str, float]]:
         """Return the physical value of every parameter of every effect in a universe.
@@ -109,21 +93,7 @@ class Detector:
             UnknownNameError: the universe names a nuisance that the detector does not have.
             ConfigError: a value is outside its bounds, or the parameter does not act in this universe.
         """
-        known = {f"{e.name}_{p.name}": p for e in self.effects for p in e.parameters}
-        for name, _ in universe.nuisances:
-            if name not in known:
-                raise UnknownNameError("nuisance", name, known)
-        values: dict[str, dict[str, float]] = {}
-        for effect in self.effects:
-            own = values[effect.name] = {}
-            for parameter in effect.parameters:
-                shift = universe.value(f"{effect.name}_{parameter.name}")
-                try:
-                    own[parameter.name] = parameter.value(shift)
-                except ConfigError as error:
-                    raise ConfigError(f"universe '{universe.name}', effect {effect.name}: {error}") from error
-            _refuse_idle(effect, own, universe)
-        return values
+        return values_of(self.effects, universe)
 
     def prepare(self, deposits: Deposits) -> Prepared:
         """Return what no universe changes about ``deposits``; to be kept and recorded in many universes.
@@ -134,7 +104,15 @@ class Detector:
         Raises:
             DataError: a deposit has a NaN, infinite or negative number, or electrons that nominally cannot be.
         """
-        return prepare(deposits, self.geometry, self.diffusion, self._recombined, self._origin(deposits))
+        nominal = self.values(NOMINAL)
+
+        def place(charge: Charge) -> Charge:
+            return self._through(PLACING_STAGES, charge, NOMINAL, nominal)
+
+        def recombine(charge: Charge) -> Charge:
+            return self._through(("recombine",), place(charge), NOMINAL, nominal)
+
+        return prepare(deposits, self.geometry, self.diffusion, place, recombine, self._origin(deposits))
 
     def refused(self, events: Deposits | Prepared) -> tuple[str, ...]:
         """Return the nuisances that these events cannot answer, since their effect needs what the file lacks."""
@@ -168,26 +146,42 @@ class Detector:
         prepared = self._prepared(events)
         self.refuse(universe, prepared)
         values = self.values(universe)
-        floor = self._floor(values)
-        charge = self._arriving(prepared, universe, values)
-        cells = replace(
-            prepared.cells,
-            electrons=prepared.footprint.collect(charge.electrons),
-            floor=torch.full_like(prepared.cells.floor, floor),
-        )
-        for effect in self._at(LATTICE_STAGES):
-            stream = Stream(self.seed, effect.name, universe.throw, prepared.memory)
-            cells = effect.apply(cells, values[effect.name], stream)
-        return calibrate(cells, self.response(cells.cell.device), scale)
+        cells = self._collected(prepared, self._arriving(prepared, universe, values), values)
+        for stage in LATTICE_STAGES:
+            if stage == "add_noise":
+                cells = self.geometry.convolve(cells)
+            elif stage == "threshold":
+                cells = self.geometry.deconvolve(cells)
+            for effect in self._at((stage,)):
+                stream = Stream(self.seed, effect.name, universe.throw, prepared.memory)
+                cells = effect.apply(cells, values[effect.name], stream)
+        constants = universe if universe.recalibrate == "exact" else NOMINAL
+        return calibrate(cells, self.response(cells.cell.device, constants), scale)
 
-    def response(self, device: torch.device | str = "cpu") -> Tensor:
-        """Return float64 (layer,): the nominal response to a minimum-ionising particle per drift layer."""
-        times = self.geometry.layer_times(device)
+    def response(self, device: torch.device | str = "cpu", universe: Universe = NOMINAL) -> Tensor:
+        """Return float64 (layer,): the response to a minimum-ionising particle per drift layer in a universe.
+
+        Calibration divides by that of the nominal universe; with ``recalibrate: exact`` by the universe's own.
+        """
+        values = self.values(universe)
+        medium = self._conditions(values)
+        times = self.geometry.layer_times(device) * (self.geometry.drift_velocity / float(medium.drift_velocity))
         total = torch.ones_like(times)
-        values = self.values(NOMINAL)
         for effect in self.effects:
-            total = total * effect.response(self.geometry, times, values[effect.name])
+            total = total * effect.response(medium, times, values[effect.name])
         return total
+
+    def positions(self, events: Prepared | Deposits, universe: Universe = NOMINAL) -> Tensor:
+        """Return float32 (deposit, 3), cm: where the read-out takes each deposit of ``Prepared.charge`` to be.
+
+        Labels of deposits go there: they do not move, but the voxels that hold their charge do.
+        """
+        charge = self._through(PLACING_STAGES, self._prepared(events).charge, universe, self.values(universe))
+        return torch.cat([charge.arrival[:, None].to(torch.float32), charge.position[:, 1:]], dim=1)
+
+    def moves(self, universe: Universe) -> bool:
+        """Return whether a universe moves, delays or widens charge relative to the nominal one."""
+        return self._placing(self.values(universe)) != self._placing(self.values(NOMINAL))
 
     def mip_factor(self, muons: Prepared | Deposits, universe: Universe) -> float:
         """Return nominal over shifted peak of the muons' dE/dx: the ``scale`` that restores it (``muon_peak``).
@@ -230,6 +224,7 @@ class Detector:
             "seed": self.seed,
             "geometry": self.geometry.to_dict(),
             "diffusion": {"longitudinal": self.diffusion[0], "transverse": self.diffusion[1]},
+            "allow_double_counting": _plain(self.allow_double_counting),
             "effects": {
                 effect.name: {
                     "stage": effect.stage,
@@ -247,7 +242,9 @@ class Detector:
             return self.prepare(events)
         if events.origin[:2] != (self.geometry, self.diffusion):
             raise ConfigError(f"these events were prepared for another geometry or diffusion than '{self.name}' has.")
-        if events.origin[2:] not in ((), (self._recombination,)):
+        if events.origin[2] != self._placing(self.values(NOMINAL)):
+            raise ConfigError(f"these events were prepared for other nominal conditions than '{self.name}' has.")
+        if events.origin[3:] not in ((), (self._recombination,)):
             raise ConfigError(f"these events were prepared for another nominal recombination than '{self.name}' has.")
         return events
 
@@ -259,12 +256,30 @@ class Detector:
 
     def _origin(self, deposits: Deposits) -> tuple[object, ...]:
         """Return what events prepared from ``deposits`` depend on."""
-        shared = (self.geometry, self.diffusion)
+        shared = (self.geometry, self.diffusion, self._placing(self.values(NOMINAL)))
         return shared if deposits.electrons is None else (*shared, self._recombination)
 
-    def _recombined(self, charge: Charge) -> Charge:
-        """Return the nominal charge after recombination."""
-        return self._through(("recombine",), charge, NOMINAL, self.values(NOMINAL))
+    def _placing(self, values: Values) -> tuple[object, ...]:
+        """Effects that decide where and when charge is read out, with their values."""
+        return tuple((type(e), tuple(sorted(values[e.name].items()))) for e in self._at(PLACING_STAGES))
+
+    def _conditions(self, values: Values) -> Medium:
+        """Return the argon of a universe, from an event without deposits."""
+        whole = torch.zeros(0, dtype=torch.int64)
+        real = torch.zeros(0, dtype=torch.float64)
+        table = EventTable(whole, whole, real, (), {}, whole.to(torch.bool))
+        medium = self.geometry.medium(self.diffusion)
+        charge = Charge(self.geometry, table, whole, real.to(torch.float32).reshape(0, 3), real, real, real, medium)
+        return self._through(("condition",), charge, NOMINAL, values).medium
+
+    def _collected(self, prepared: Prepared, charge: Charge, values: Values) -> Cells:
+        """Return the cells that collect what arrives, anew where a universe moves charge."""
+        cells, shares = prepared.cells, prepared.footprint
+        if self._placing(values) != self._placing(self.values(NOMINAL)):
+            shares, event, cell = footprint(charge, self.geometry)
+            cells = replace(cells, event=event, key=cells.table.key[event], cell=cell)
+        floor = torch.full_like(cells.floor, self._floor(values))
+        return replace(cells, electrons=shares.collect(charge.electrons), floor=floor)
 
     def _arriving(self, prepared: Prepared, universe: Universe, values: Values) -> Charge:
         return self._through(DEPOSIT_STAGES, prepared.charge, universe, values)
@@ -280,12 +295,22 @@ class Detector:
         floor = float("-inf")
         for effect in reversed(self._at(LATTICE_STAGES)):
             floor = effect.least(floor, values[effect.name])
+            if effect.stage == "threshold":
+                floor = self.geometry.least(floor)
             if effect is before:
                 break
         return floor
 
 
-def _refuse_unfit(effect: Effect[Any]) -> None:
+def _plain(allowed: bool | tuple[str, ...]) -> bool | list[str]:
+    return allowed if isinstance(allowed, bool) else list(allowed)
+
+
+def _refuse_unfit(effect: Effect[Any], geometry: Geometry) -> None:
+    if effect.readout not in ("any", geometry.readout):
+        raise ConfigError(
+            f"effect {effect.name} is one of {effect.readout}, but the detector is read out by {geometry.readout}."
+        )
     if effect.stage in DEPOSIT_STAGES:
         state: type[Charge] | type[Cells] = Charge
     elif effect.stage in LATTICE_STAGES:
@@ -310,17 +335,4 @@ def _refuse_missing(detector: Detector, universe: Universe, missing: tuple[str, 
             raise ConfigError(
                 f"universe '{universe.name}' displaces {', '.join(names)}, but effect {effect.name} needs "
                 f"{', '.join(lacking)}, which the file of these events does not give (no path length dx)."
-            )
-
-
-def _refuse_idle(effect: Effect[Any], values: Mapping[str, float], universe: Universe) -> None:
-    """Refuse a displaced parameter that does nothing, say Birks' k while the box model is chosen."""
-    for parameter in effect.parameters:
-        if parameter.requires is None or universe.value(f"{effect.name}_{parameter.name}") == 0:
-            continue
-        name, needed = parameter.requires
-        if values[name] != needed:
-            raise ConfigError(
-                f"universe '{universe.name}': {effect.name}_{parameter.name} is displaced, but it acts only "
-                f"where {effect.name} {name} = {needed:g}, not {values[name]:g}."
             )

@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     effects: tuple[Effect[Any], ...]
     seed: int
     diffusion: tuple[float, float]
+    allow_double_counting: bool | tuple[str, ...]
 
 
 def settings(config: Mapping[str, Any]) -> Settings:
@@ -30,7 +31,8 @@ def settings(config: Mapping[str, Any]) -> Settings:
 
     Keys: ``name``; ``seed``; ``geometry`` (fields of ``Geometry``); ``diffusion`` (``longitudinal`` and
     ``transverse``, cm2/s); ``effects``, a mapping from effect to parameters, each a nominal value, the name
-    of a choice, or a mapping with ``nominal``, ``sigma``, ``bounds``, ``source``, ``confidence``.
+    of a choice, or a mapping with ``nominal``, ``sigma``, ``bounds``, ``source``, ``confidence``;
+    ``allow_double_counting``, pairs ``one+other`` of nuisances, or true.
 
     Raises:
         ConfigError: a key or value is not allowed; the message names it.
@@ -40,7 +42,7 @@ def settings(config: Mapping[str, Any]) -> Settings:
             f"detector '{config.get('name')}' makes tokens, not images: `shiftlab record FILE OUT` uses it; "
             "a study takes a detector of images, say detector=pixel_lar."
         )
-    _known("detector", config, ("name", "seed", "geometry", "diffusion", "effects"))
+    _known("detector", config, ("name", "seed", "geometry", "diffusion", "effects", "allow_double_counting"))
     constants = config.get("diffusion", {})
     _known("detector.diffusion", constants, ("longitudinal", "transverse"))
     chosen = config.get("effects", {})
@@ -55,7 +57,19 @@ def settings(config: Mapping[str, Any]) -> Settings:
             _number("detector.diffusion.longitudinal", constants.get("longitudinal", 4.0)),
             _number("detector.diffusion.transverse", constants.get("transverse", 8.8)),
         ),
+        allow_double_counting=_allowed(config.get("allow_double_counting", ())),
     )
+
+
+def _allowed(value: Any) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(str(one).count("+") == 1 for one in value):
+        raise ConfigError(
+            f"detector.allow_double_counting = {value!r} must be true, false, or pairs of nuisances such as "
+            "[gain_scale+w_value_w]."
+        )
+    return tuple(str(one) for one in value)
 
 
 def _geometry(values: Mapping[str, Any]) -> Geometry:

@@ -9,31 +9,48 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 import shiftlab
-from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.medium import Medium
 from shiftlab.detector.parameter import Parameter
-from shiftlab.detector.state import Cells, Charge, Value
+from shiftlab.detector.state import Value
 from shiftlab.detector.stream import Stream
 from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.registry import Registry
 
-__all__ = ["DEPOSIT_STAGES", "EFFECTS", "LATTICE_STAGES", "STAGES", "Effect", "effects"]
+__all__ = [
+    "DEPOSIT_STAGES",
+    "EFFECTS",
+    "LATTICE_STAGES",
+    "PLACING_STAGES",
+    "SCINTILLATOR_STAGES",
+    "STAGES",
+    "CatalogueRegistry",
+    "Effect",
+    "effects",
+]
 
-DEPOSIT_STAGES: Final = ("recombine", "displace", "drift")
+PLACING_STAGES: Final = ("condition", "displace")
+"""Stages that decide where and when charge is read out, and which field it meets."""
+
+DEPOSIT_STAGES: Final = (*PLACING_STAGES, "recombine", "drift")
 """Stages whose effects work on ``Charge``."""
 
-LATTICE_STAGES: Final = ("add_noise", "amplify", "saturate", "mask", "threshold")
+LATTICE_STAGES: Final = ("shape", "add_noise", "amplify", "saturate", "mask", "threshold", "calibrate")
 """Stages whose effects work on ``Cells``."""
 
-STAGES: Final = (*DEPOSIT_STAGES, "diffuse", "read_out", *LATTICE_STAGES, "calibrate")
-"""The detector chain in order; diffuse, read_out and calibrate belong to the detector itself."""
+STAGES: Final = ("generate", *DEPOSIT_STAGES, "diffuse", "read_out", *LATTICE_STAGES)
+"""The argon detector's chain in order; diffuse and read_out belong to the detector itself."""
 
-State = TypeVar("State", Charge, Cells)
+SCINTILLATOR_STAGES: Final = ("respond", "couple", "token", "weigh")
+"""The chain of a scintillator tracker: its response, coupled strips, reconstructed tokens, weights of events."""
+
+State = TypeVar("State")
+T = TypeVar("T")
 
 
 class Effect(ABC, Generic[State]):
@@ -41,14 +58,21 @@ class Effect(ABC, Generic[State]):
 
     Class attributes:
         name: Registry name; a nuisance is called ``{name}_{parameter}``.
-        stage: Where in the chain it acts, one of ``DEPOSIT_STAGES`` or ``LATTICE_STAGES``.
+        stage: Where in the chain it acts, one of ``STAGES`` or ``SCINTILLATOR_STAGES``.
+        catalogue: Numbers of the shifts of the catalogue that it covers, say ``("G1", "G2")``.
         parameters: Its parameters with their default priors.
+        readout: Kind of read-out that it makes sense for.
         needs: Fields of the state that it reads.
         changes: Fields of the state that it may change; all others stay equal bit for bit.
+        double_counts: (own parameter, another nuisance, reason): the two share one physical cause, so that a
+            detector in which both are uncertain is refused unless it says ``allow_double_counting``.
     """
 
     name: ClassVar[str]
     stage: ClassVar[str]
+    catalogue: ClassVar[tuple[str, ...]] = ()
+    readout: ClassVar[Literal["any", "pixels", "wires"]] = "any"
+    double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     needs: ClassVar[tuple[str, ...]]
     changes: ClassVar[tuple[str, ...]]
     parameters: tuple[Parameter, ...]
@@ -99,13 +123,23 @@ class Effect(ABC, Generic[State]):
         """Return the smallest charge before the effect that can reach ``level`` electrons after it."""
         return level
 
-    def response(self, geometry: Geometry, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
-        """Return float64 (layer,): the factor on a minimum-ionising particle's charge that calibration divides out."""
+    def needed(self, values: Mapping[str, float]) -> tuple[str, ...]:
+        """Return the fields of the state that the effect reads at these values; ``needs`` unless a model asks more."""
+        return self.needs
+
+    def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
+        """Return float64 (layer,): the factor on a minimum-ionising particle's charge that calibration divides out.
+
+        Args:
+            medium: the argon, with one number for each quantity.
+            drift_time: float64 (layer,), from the centre of each layer of cells, us.
+            values: the effect's values.
+        """
         return torch.ones_like(drift_time)
 
 
-class _EffectRegistry(Registry[Effect[Any]]):
-    """The effects of the catalogue beside this package, and of every installed package that has an entry point."""
+class CatalogueRegistry(Registry[T]):
+    """Classes of one base in the catalogue beside this package and in every package that has an entry point."""
 
     def _modules(self) -> Iterable[ModuleType]:
         yield from _walk(_own_catalogue())
@@ -133,7 +167,11 @@ def _own_catalogue() -> ModuleType:
     return package
 
 
-EFFECTS: Final = _EffectRegistry("shiftlab.shifts", Effect, "effect")  # type: ignore[type-abstract]
+EFFECTS: Final[CatalogueRegistry[Effect[Any]]] = CatalogueRegistry(
+    "shiftlab.shifts",
+    Effect,  # type: ignore[type-abstract]
+    "effect",
+)
 """Every effect that is known by name."""
 
 

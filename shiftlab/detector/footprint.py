@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +12,9 @@ from scipy import sparse
 from torch import Tensor
 
 from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.state import Charge
 
-__all__ = ["CHARGE_UNIT", "WEIGHT_UNIT", "Footprint", "axis_shares", "diffusion_width", "footprint"]
+__all__ = ["CHARGE_UNIT", "WEIGHT_UNIT", "Footprint", "footprint"]
 
 WEIGHT_UNIT: Final = 2.0**-18
 """Shares are whole numbers of this unit and add up to one exactly."""
@@ -76,81 +76,57 @@ class Footprint:
         return total.to(torch.float64) * (WEIGHT_UNIT * CHARGE_UNIT)
 
 
-def diffusion_width(constant: Tensor | float, drift_time: Tensor) -> Tensor:
-    """Return the cloud's standard deviation sqrt(2 D t) in cm, D in cm2/s and t in us, any shape."""
-    return torch.sqrt(2.0e-6 * constant * drift_time)
+def footprint(charge: Charge, geometry: Geometry) -> tuple[Footprint, Tensor, Tensor]:
+    """Return the footprint of deposits where the read-out takes them to be, and event and index of its cells.
 
-
-def axis_shares(fraction: Tensor, sigma: Tensor) -> Tensor:
-    """Return float64 (..., 3): a Gaussian's shares of the cell below, the cell itself and the one above.
+    Cells are ascending in (event, cell). Charge that arrives outside the lattice is lost.
 
     Args:
-        fraction: position within its cell, 0 to 1, in units of the pitch.
-        sigma: width in units of the pitch, not negative.
-
-    The integral of the Gaussian over each cell; what lies beyond the three cells is shared among them.
+        charge: deposits after all stages that move or delay them; their electrons do not matter.
+        geometry: lattice.
     """
-    scale = torch.clamp(sigma, min=1e-9) * 2.0**0.5
-    edges = [torch.erf((k - fraction) / scale) for k in (-1, 0, 1, 2)]
-    below, here, above = (high - low for low, high in pairwise(edges))
-    total = below + here + above
-    return torch.stack([below / total, here / total, above / total], dim=-1)
-
-
-def footprint(
-    position: Tensor, event: Tensor, geometry: Geometry, diffusion: tuple[float, float]
-) -> tuple[Footprint, Tensor, Tensor]:
-    """Return the footprint of deposits, and the event and lattice index of its cells (ascending).
-
-    Args:
-        position: float32 (deposit, 3), cm, inside the volume.
-        event: int64 (deposit,), ascending.
-        geometry: volume and lattice.
-        diffusion: longitudinal and transverse constants in cm2/s; sigma = sqrt(2 D t).
-    """
+    place = charge.position.to(torch.float64)
+    place = torch.cat([charge.arrival[:, None], place[:, 1:]], dim=1)
+    time = torch.clamp(charge.drift_time, min=0.0)
+    constants = [
+        torch.as_tensor(charge.per_row(one), dtype=torch.float64, device=place.device).expand(len(place))
+        for one in charge.medium.diffusion
+    ]
     parts = [
-        _block(position[i : i + _BLOCK], event[i : i + _BLOCK], i, geometry, diffusion)
-        for i in range(0, max(len(position), 1), _BLOCK)
+        _block(place[rows], time[rows], (constants[0][rows], constants[1][rows]), charge.event[rows], i, geometry)
+        for i in range(0, max(len(place), 1), _BLOCK)
+        for rows in [slice(i, i + _BLOCK)]
     ]
     address, deposit, share = (torch.cat(column) for column in zip(*parts, strict=True))
     address, order = torch.sort(address)
     unique, counts = torch.unique_consecutive(address, return_counts=True)
     start = torch.zeros(len(unique) + 1, dtype=torch.int64, device=unique.device)
     torch.cumsum(counts, 0, out=start[1:])
-    shares = Footprint(start=start, deposit=deposit[order], share=share[order], deposits=len(position))
+    shares = Footprint(start=start, deposit=deposit[order], share=share[order], deposits=len(place))
     return shares, unique // geometry.cells, unique % geometry.cells
 
 
 def _block(
-    position: Tensor, event: Tensor, first: int, geometry: Geometry, diffusion: tuple[float, float]
+    place: Tensor, time: Tensor, diffusion: tuple[Tensor, Tensor], event: Tensor, first: int, geometry: Geometry
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return address, deposit and share of each contribution of a block of deposits."""
-    index = geometry.index(position)
-    fraction = position.to(torch.float64) / geometry.pitch - index
-    constants = torch.tensor([diffusion[0], diffusion[1], diffusion[1]], dtype=torch.float64, device=position.device)
-    sigma = diffusion_width(constants, geometry.drift_time(position)[:, None]) / geometry.pitch
-    along = axis_shares(fraction, sigma)
-    step = torch.tensor([-1, 0, 1], device=position.device)
-    neighbour = index[:, :, None] + step
-    shape = torch.tensor(geometry.shape, device=position.device)[:, None]
-    along = torch.where((neighbour >= 0) & (neighbour < shape), along, 0.0)
-    x, y, z = along[:, 0, :, None, None], along[:, 1, None, :, None], along[:, 2, None, None, :]
-    cube = (x * y * z).reshape(-1, 27)
-    share = _whole_shares(cube)
-    _, ny, nz = geometry.shape
-    offset = (step[:, None, None] * ny + step[None, :, None]) * nz + step[None, None, :]
-    address = (event * geometry.cells + geometry.cell(position))[:, None] + offset.reshape(27)
-    share = share.flatten()
-    taken = torch.nonzero(share).squeeze(1)
-    deposit = torch.arange(first, first + len(position), device=position.device)[:, None].expand(-1, 27).flatten()
-    return address.flatten()[taken], deposit[taken], share[taken]
+    cell, cloud = geometry.shares(place, time, diffusion)
+    share = _whole_shares(cloud)
+    address = cell + (event * geometry.cells)[:, None, None]
+    row = torch.arange(first, first + len(place), device=place.device)[:, None, None].expand_as(share)
+    taken = torch.nonzero(share.flatten()).squeeze(1)
+    return address.flatten()[taken], row.flatten()[taken], share.flatten()[taken]
 
 
-def _whole_shares(cube: Tensor) -> Tensor:
-    """Round shares (deposit, 27) to whole units that add up to one; the central cell takes the remainder."""
+def _whole_shares(cloud: Tensor) -> Tensor:
+    """Round shares (deposit, group, n) to whole units; each group that has any adds up to one.
+
+    The largest share takes the remainder; what lies outside the lattice is spread over what lies inside.
+    """
     unit = round(1.0 / WEIGHT_UNIT)
-    whole = torch.round(cube * unit).to(torch.int64)
-    whole = torch.where(cube >= SMALLEST_SHARE, whole, 0)
-    whole = whole * unit // whole.sum(dim=1, keepdim=True)
-    whole[:, 13] += unit - whole.sum(dim=1)
-    return whole
+    whole = torch.round(cloud * unit).to(torch.int64)
+    whole = torch.where(cloud >= SMALLEST_SHARE, whole, 0)
+    total = whole.sum(dim=2, keepdim=True)
+    whole = whole * unit // total.clamp(min=1)
+    rest = torch.where(total > 0, unit - whole.sum(dim=2, keepdim=True), 0)
+    return whole.scatter_add(2, whole.argmax(dim=2, keepdim=True), rest)

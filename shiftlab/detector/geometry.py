@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from shiftlab.detector.medium import Medium, Value
+from shiftlab.detector.sharing import axis_shares, diffusion_width
 from shiftlab.errors import ConfigError
 from shiftlab.units import ARGON_DENSITY
+
+if TYPE_CHECKING:
+    from shiftlab.detector.state import Cells
 
 __all__ = ["Geometry"]
 
@@ -25,10 +30,13 @@ class Geometry:
         efield: Drift field in kV/cm.
         density: Liquid-argon density in g/cm3.
         chip: Pixels along each side of the square of one chip (LArPix: 8 x 8 = 64 channels).
+        temperature: K; only its changes matter.
 
     Raises:
         ConfigError: a length, speed, field or density is not positive, or the size is not a whole number of cells.
     """
+
+    readout: ClassVar[str] = "pixels"
 
     size: tuple[float, float, float] = (230.4, 230.4, 230.4)
     pitch: float = 0.3
@@ -36,13 +44,14 @@ class Geometry:
     efield: float = 0.5
     density: float = ARGON_DENSITY
     chip: int = 8
+    temperature: float = 87.0
 
     def __post_init__(self) -> None:
         """Refuse a detector that cannot be built."""
         object.__setattr__(self, "size", tuple(float(edge) for edge in self.size))
         if len(self.size) != 3:
             raise ConfigError(f"geometry.size has {len(self.size)} numbers; it needs 3 (x, y, z in cm).")
-        for name in ("pitch", "drift_velocity", "efield", "density", "chip"):
+        for name in ("pitch", "drift_velocity", "efield", "density", "chip", "temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"geometry.{name} = {getattr(self, name)} must be positive.")
         for axis, edge in zip("xyz", self.size, strict=True):
@@ -103,6 +112,50 @@ class Geometry:
         """Return float64 (nx,): the drift time in us from the centre of each layer of cells."""
         layer = torch.arange(self.shape[0], dtype=torch.float64, device=device)
         return (layer + 0.5) * self.pitch / self.drift_velocity
+
+    def medium(self, diffusion: tuple[float, float]) -> Medium:
+        """Return the nominal argon; ``diffusion`` is the longitudinal and transverse constant, cm2/s."""
+        return Medium(self.efield, self.density, self.temperature, self.drift_velocity, *diffusion)
+
+    def shares(self, position: Tensor, drift_time: Tensor, diffusion: tuple[Value, Value]) -> tuple[Tensor, Tensor]:
+        """Return which cells collect each deposit's charge, and how much of it.
+
+        Args:
+            position: float64 (deposit, 3), cm, in the lattice's coordinates (x from the arrival time).
+            drift_time: float64 (deposit,), us; diffusion widens the cloud to sqrt(2 D t).
+            diffusion: longitudinal and transverse constant in cm2/s, numbers or float64 (deposit,).
+
+        Returns:
+            cell: int64 (deposit, group, n), lattice index; meaningless where the share is 0. The shares of a group
+                share out one deposit's whole charge: pixels have one group, wire planes one a plane.
+            share: float64 (deposit, group, n), 0 outside the lattice; each group adds up to 1, or to less at the faces.
+        """
+        index = self.index(position)
+        fraction = position / self.pitch - index
+        along, across = (torch.as_tensor(one, dtype=torch.float64, device=position.device) for one in diffusion)
+        widths = [diffusion_width(constant, drift_time) / self.pitch for constant in (along, across, across)]
+        cloud = axis_shares(fraction, torch.stack(widths, dim=1))
+        step = torch.tensor([-1, 0, 1], device=position.device)
+        neighbour = index[:, :, None] + step
+        shape = torch.tensor(self.shape, device=position.device)[:, None]
+        cloud = torch.where((neighbour >= 0) & (neighbour < shape), cloud, 0.0)
+        x, y, z = cloud[:, 0, :, None, None], cloud[:, 1, None, :, None], cloud[:, 2, None, None, :]
+        _, ny, nz = self.shape
+        offset = (step[:, None, None] * ny + step[None, :, None]) * nz + step[None, None, :]
+        centre = (index[:, 0] * ny + index[:, 1]) * nz + index[:, 2]
+        return centre[:, None, None] + offset.reshape(27), (x * y * z).reshape(-1, 1, 27)
+
+    def convolve(self, cells: Cells) -> Cells:
+        """Return the signal of the collected charge at the input of the electronics: pixels see the charge itself."""
+        return cells
+
+    def deconvolve(self, cells: Cells) -> Cells:
+        """Return the charge that signal processing finds before the threshold: for pixels, what was read."""
+        return cells
+
+    def least(self, level: float) -> float:
+        """Return the smallest charge before signal processing that can reach ``level`` electrons after it."""
+        return level
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a configuration or a provenance record."""

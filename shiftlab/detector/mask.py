@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from shiftlab.detector.state import Value
+from shiftlab.detector.medium import Value
 from shiftlab.detector.stream import Stream
 
 __all__ = ["broken"]

@@ -28,8 +28,8 @@ _FROM_LENGTH: Final = ("dedx",)
 _AGREEMENT: Final = 1e-6
 """How well the nominal charge after recombination must meet the file's own, relative."""
 
-Recombine = Callable[[Charge], Charge]
-"""The nominal effects of the stage ``recombine``, one after the other."""
+Step = Callable[[Charge], Charge]
+"""Some nominal stages, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ class Prepared:
         cells: those cells, without charge.
         dropped: int64 (event,), number of deposits outside the volume, the same in every universe.
         dropped_energy: float64 (event,), their energy in MeV.
-        origin: what of the detector it was made with: geometry, diffusion constants and, where the file has
-            electrons, nominal recombination.
+        origin: what of the detector it was made with: geometry, diffusion constants, what nominally moves or delays
+            charge and, where the file has electrons, nominal recombination.
         memory: event-scope draws at these cells, filled by the first universe.
         missing: fields of ``charge`` that the file does not give; no effect that needs one may be displaced.
+        rows: int64 (deposit,), number in the file's deposits of each deposit of ``charge``.
     """
 
     charge: Charge
@@ -56,7 +57,8 @@ class Prepared:
     dropped_energy: Tensor
     origin: tuple[object, ...]
     memory: Memory
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...]
+    rows: Tensor
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -77,7 +79,8 @@ def prepare(
     deposits: Deposits,
     geometry: Geometry,
     diffusion: tuple[float, float],
-    recombine: Recombine | None = None,
+    place: Step | None = None,
+    recombine: Step | None = None,
     origin: tuple[object, ...] | None = None,
 ) -> Prepared:
     """Return ``deposits`` made ready: outside ones dropped and counted, the others shared among cells.
@@ -90,6 +93,7 @@ def prepare(
         deposits: of the file.
         geometry: volume and lattice.
         diffusion: longitudinal and transverse constants, cm2/s.
+        place: nominal stages that move or delay charge; None moves nothing.
         recombine: nominal recombination; where the deposits have electrons, it is undone, so that the
             nominal detector finds the file's own. None keeps the file's.
         origin: record of what it was made with; geometry and diffusion when None.
@@ -109,11 +113,12 @@ def prepare(
     energy = deposits.energy[rows].to(torch.float64)
     missing = missing_fields(deposits)
     dedx = torch.full_like(energy, MIP_DEDX) if missing else _dedx(energy, deposits.length[rows].to(torch.float64))
-    charge = Charge(geometry, deposits.events, event, position, energy, dedx, energy * ELECTRONS_PER_MEV)
+    medium = geometry.medium(diffusion)
+    charge = Charge(geometry, deposits.events, event, position, energy, dedx, energy * ELECTRONS_PER_MEV, medium)
     if deposits.electrons is not None:
         charge = _undo(charge, deposits.electrons[rows].to(torch.float64), recombine, rows)
     _refuse_huge(deposits.events, event, charge.electrons)
-    shares, cell_event, cell = footprint(position, event, geometry, diffusion)
+    shares, cell_event, cell = footprint(charge if place is None else place(charge), geometry)
     key = deposits.events.key[cell_event]
     empty = torch.zeros(len(cell), dtype=torch.float64, device=cell.device)
     floor = torch.full((len(deposits),), float("-inf"), dtype=torch.float64, device=cell.device)
@@ -126,6 +131,7 @@ def prepare(
         origin=(geometry, diffusion) if origin is None else origin,
         memory=Memory(lasting=(key, cell)),
         missing=missing,
+        rows=rows,
     )
 
 
@@ -134,7 +140,7 @@ def _dedx(energy: Tensor, length: Tensor) -> Tensor:
     return torch.where(length > _POINT, energy / torch.clamp(length, min=_POINT), 0.0)
 
 
-def _undo(charge: Charge, escaped: Tensor, recombine: Recombine | None, rows: Tensor) -> Charge:
+def _undo(charge: Charge, escaped: Tensor, recombine: Step | None, rows: Tensor) -> Charge:
     """Return the charge that nominal recombination turns into ``escaped`` (deposit,), electrons of the file.
 
     Recombination multiplies the charge by a fraction R(dE/dx), which is found with one electron per deposit;

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.medium import Medium, Value
 from shiftlab.events.deposits import EventTable
 
 __all__ = ["Cells", "Charge", "Value"]
-
-Value: TypeAlias = float | Tensor
-"""A parameter's physical value: one number, or a tensor of shape (event,)."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +22,14 @@ class Charge:
         geometry: the detector's volume and lattice.
         table: the events.
         event: int64 (deposit,), the event of each deposit, ascending.
-        position: float32 (deposit, 3), cm.
+        position: float32 (deposit, 3), cm; after the stage ``displace``, where the read-out takes it to be.
         energy: float64 (deposit,), MeV.
         dedx: float64 (deposit,), MeV/cm, of the step; 0 for a point deposit.
         electrons: float64 (deposit,), charge that is left.
+        medium: the argon of each event.
+        cosine: float64 (deposit,), |cos| of the angle between step and drift field; None where the file gives no
+            direction.
+        local_field: float64 (deposit,), the local field over ``medium.efield``; None where it is 1 everywhere.
     """
 
     geometry: Geometry
@@ -38,11 +39,32 @@ class Charge:
     energy: Tensor
     dedx: Tensor
     electrons: Tensor
+    medium: Medium
+    cosine: Tensor | None = None
+    local_field: Tensor | None = None
 
     @property
     def drift_time(self) -> Tensor:
         """float64 (deposit,): drift time to the anode in us."""
-        return self.geometry.drift_time(self.position)
+        return self.position[:, 0].to(torch.float64) / self.per_row(self.medium.drift_velocity)
+
+    @property
+    def efield(self) -> Value:
+        """Field at each deposit, kV/cm: float64 (deposit,), or one number where it is the same everywhere."""
+        field = self.per_row(self.medium.efield)
+        return field if self.local_field is None else field * self.local_field
+
+    @property
+    def arrival(self) -> Tensor:
+        """float64 (deposit,): drift coordinate in cm that the read-out makes of the time at which charge arrives.
+
+        It assumes the geometry's velocity; at the nominal velocity and without offset it is x, bit for bit.
+        """
+        velocity = self.geometry.drift_velocity
+        ratio = velocity / torch.as_tensor(self.per_row(self.medium.drift_velocity), dtype=torch.float64)
+        offset = velocity * torch.as_tensor(self.per_row(self.medium.offset), dtype=torch.float64)
+        device = self.position.device
+        return self.position[:, 0].to(torch.float64) * ratio.to(device) + offset.to(device)
 
     def per_row(self, value: Value) -> Value:
         """Return a value per deposit where ``value`` is per event, else the one number."""

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["NOMINAL", "Group", "Recalibrate", "Universe", "multisim", "unisim"]
 
-Recalibrate: TypeAlias = Literal["none", "mip"]
+Recalibrate: TypeAlias = Literal["none", "mip", "exact"]
 Group: TypeAlias = Literal["nominal", "unisim", "multisim", "injected", "control"]
 
-_RECALIBRATE: Final = ("none", "mip")
+_RECALIBRATE: Final = ("none", "mip", "exact")
 _GROUPS: Final = ("nominal", "unisim", "multisim", "injected", "control")
 
 
@@ -32,7 +32,8 @@ class Universe:
         name: unique within a run.
         nuisances: (name, displacement in sigma), sorted by name.
         throw: realisation of the run-frozen maps.
-        recalibrate: ``mip`` rescales energies with a muon sample seen in this universe.
+        recalibrate: ``mip`` rescales energies with a muon sample seen in this universe; ``exact`` calibrates with the
+            universe's own constants instead of the nominal ones.
         group: what the universe is for.
 
     Raises:

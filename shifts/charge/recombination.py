@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Charge, Effect, Geometry, Parameter, Stream, Value
+from shiftlab.detector import Charge, Effect, Medium, Parameter, Stream, Value
 from shiftlab.units import MIP_DEDX
 
 __all__ = ["Recombination", "birks", "modified_box"]
@@ -20,7 +20,7 @@ SMALLEST_DEDX: Final = 1.0
 """MeV/cm; smaller values, and point deposits, are treated as this one (larsim ISCalcCorrelated)."""
 
 
-def modified_box(dedx: Tensor, alpha: Value, beta: Value, efield: float, density: float) -> Tensor:
+def modified_box(dedx: Tensor, alpha: Value, beta: Value, efield: Value, density: Value) -> Tensor:
     """Return the escaping fraction ln(alpha + xi) / xi, xi = beta dE/dx / (rho E), not below 0.
 
     ArgoNeuT, arXiv:1306.1712. ``dedx`` in MeV/cm (positive), ``beta`` in (kV/cm)(g/cm2)/MeV,
@@ -30,7 +30,7 @@ def modified_box(dedx: Tensor, alpha: Value, beta: Value, efield: float, density
     return torch.clamp(torch.log(alpha + xi) / xi, min=0.0)
 
 
-def birks(dedx: Tensor, a: Value, k: Value, efield: float, density: float) -> Tensor:
+def birks(dedx: Tensor, a: Value, k: Value, efield: Value, density: Value) -> Tensor:
     """Return the escaping fraction A / (1 + k dE/dx / (rho E)).
 
     ICARUS, Amoruso et al., NIM A523 (2004) 275. Units as in ``modified_box``.
@@ -109,15 +109,16 @@ class Recombination(Effect[Charge]):
         """Multiply each deposit's charge by the escaping fraction at its dE/dx."""
         dedx = torch.clamp(events.dedx, min=SMALLEST_DEDX)
         rows = {name: events.per_row(value) for name, value in values.items()}
-        return events.with_electrons(events.electrons * _fraction(dedx, rows, events.geometry))
+        argon = (events.efield, events.per_row(events.medium.density))
+        return events.with_electrons(events.electrons * _fraction(dedx, rows, *argon))
 
-    def response(self, geometry: Geometry, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
+    def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the escaping fraction at the dE/dx of a minimum-ionising muon, 2.1 MeV/cm."""
-        return _fraction(torch.full_like(drift_time, MIP_DEDX), values, geometry)
+        return _fraction(torch.full_like(drift_time, MIP_DEDX), values, medium.efield, medium.density)
 
 
-def _fraction(dedx: Tensor, values: Mapping[str, Value], geometry: Geometry) -> Tensor:
-    medium = (geometry.efield, geometry.density)
+def _fraction(dedx: Tensor, values: Mapping[str, Value], efield: Value, density: Value) -> Tensor:
+    medium = (efield, density)
     model = values["model"]
     if not isinstance(model, Tensor):
         if model == _BIRKS:

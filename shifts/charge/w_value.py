@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Charge, Effect, Geometry, Parameter, Stream, Value
+from shiftlab.detector import Charge, Effect, Medium, Parameter, Stream, Value
 from shiftlab.units import W_ION_EV
 
 __all__ = ["WValue"]
@@ -44,6 +44,6 @@ class WValue(Effect[Charge]):
         w = torch.as_tensor(events.per_row(values["w"]), dtype=torch.float64, device=events.electrons.device)
         return events.with_electrons(events.electrons * (W_ION_EV / w))
 
-    def response(self, geometry: Geometry, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
+    def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the same factor for every layer."""
         return torch.full_like(drift_time, W_ION_EV / values["w"])

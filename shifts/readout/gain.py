@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Cells, Effect, Geometry, Parameter, Stream, Value
+from shiftlab.detector import Cells, Effect, Medium, Parameter, Stream, Value
 
 __all__ = ["Gain"]
 
@@ -63,6 +63,6 @@ class Gain(Effect[Cells]):
         """Return the charge that the channel of largest gain brings to ``level``."""
         return level / (values["scale"] * (1.0 + abs(values["spread"]) * LARGEST_NORMAL))
 
-    def response(self, geometry: Geometry, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
+    def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the nominal gain in every layer."""
         return torch.full_like(drift_time, values["scale"])

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Charge, Effect, Geometry, Parameter, Stream, Value
+from shiftlab.detector import Charge, Effect, Medium, Parameter, Stream, Value
 
 __all__ = ["Lifetime", "survival"]
 
@@ -47,6 +47,6 @@ class Lifetime(Effect[Charge]):
         tau = events.per_row(values["tau"])
         return events.with_electrons(events.electrons * survival(events.drift_time, tau))
 
-    def response(self, geometry: Geometry, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
+    def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the survival per drift layer."""
         return survival(drift_time, values["tau"])

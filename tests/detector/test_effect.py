@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from shiftlab.detector import ConfigError, Detector, Effect, effects
-from shiftlab.detector.effect import _EffectRegistry
+from shiftlab.detector.effect import CatalogueRegistry
 from shiftlab.errors import UnknownNameError
 
 PLUGIN = '''
@@ -41,7 +41,7 @@ def test_one_file_adds_an_effect(tmp_path, small, deposits):
     """A loose file gives a registry entry, a nuisance and a universe, with nothing else edited."""
     file = tmp_path / "leak_plugin.py"
     file.write_text(PLUGIN, encoding="utf-8")
-    registry = _EffectRegistry("shiftlab.shifts", Effect, "effect")
+    registry = CatalogueRegistry("shiftlab.shifts", Effect, "effect")
     registry.add_file(file)
     chamber = Detector("leaky", small, (registry.get("leak")(),))
     assert [nuisance.name for nuisance in chamber.nuisances] == ["leak_fraction"]
@@ -54,7 +54,7 @@ def test_another_package_called_shifts_is_refused(tmp_path, monkeypatch):
     other.__file__ = str(tmp_path / "shifts" / "__init__.py")
     monkeypatch.setitem(sys.modules, "shifts", other)
     with pytest.raises(ConfigError) as refused:
-        _EffectRegistry("shiftlab.shifts", Effect, "effect").names()
+        CatalogueRegistry("shiftlab.shifts", Effect, "effect").names()
     assert str(tmp_path) in str(refused.value)
     assert str(Path(__file__).parents[2] / "shifts") in str(refused.value)
 
@@ -65,7 +65,7 @@ def test_stages_and_fields_that_do_not_exist_are_refused(small):
     class Late(gain):
         """At a stage of the detector's own."""
 
-        stage: ClassVar[str] = "calibrate"
+        stage: ClassVar[str] = "diffuse"
 
     class Greedy(gain):
         """Needs what cells do not have."""

@@ -12,11 +12,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from shiftlab.detector import Geometry
-from shiftlab.detector.footprint import CHARGE_UNIT, WEIGHT_UNIT, axis_shares, diffusion_width, footprint
+from shiftlab.detector.footprint import CHARGE_UNIT, WEIGHT_UNIT
+from shiftlab.detector.footprint import footprint as share
+from shiftlab.detector.sharing import axis_shares, diffusion_width
+from shiftlab.detector.state import Charge
+from shiftlab.events.deposits import EventTable
 
 GEOMETRY = Geometry(size=(48.0, 48.0, 48.0))
 SBND = (4.0, 8.8)
 COORDINATE = st.floats(0.0, 47.96875, width=32)
+
+
+def footprint(position, event, geometry, diffusion):
+    """Return the footprint of deposits at these places in the nominal argon."""
+    whole = torch.zeros(1, dtype=torch.int64)
+    table = EventTable(whole, whole, whole.double(), ("any",), {}, whole.bool())
+    real = torch.zeros(len(position), dtype=torch.float64)
+    return share(Charge(geometry, table, event, position, real, real, real, geometry.medium(diffusion)), geometry)
 
 
 def share_out(points, diffusion=SBND):

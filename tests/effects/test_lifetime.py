@@ -47,7 +47,7 @@ def test_one_over_e_is_left_after_one_lifetime():
 def test_calibration_divides_out_the_nominal_loss(small):
     """The response of each layer is the survival from the layer's centre."""
     times = small.layer_times()
-    assert torch.equal(Lifetime().response(small, times, {"tau": 6000.0}), survival(times, 6000.0))
+    assert torch.equal(Lifetime().response(small.medium((4.0, 8.8)), times, {"tau": 6000.0}), survival(times, 6000.0))
     assert float(times[0]) == pytest.approx(0.15 / 0.1563)
 
 

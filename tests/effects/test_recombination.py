@@ -55,7 +55,7 @@ def test_minimum_ionising_point():
     assert float(birks(dedx, 0.8, 0.0486, 0.5, 1.396)) == pytest.approx(0.69795, abs=5e-6)
     geometry = Geometry()
     nominal = {p.name: p.nominal for p in Recombination.parameters}
-    response = Recombination().response(geometry, geometry.layer_times(), nominal)
+    response = Recombination().response(geometry.medium((4.0, 8.8)), geometry.layer_times(), nominal)
     assert torch.allclose(response, torch.tensor(0.70504, dtype=torch.float64), atol=5e-6)
 
 
