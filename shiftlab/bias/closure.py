@@ -122,16 +122,20 @@ def _maps(
             z = design.value[order, design.nuisances.index(part.nuisance)]
             drawn = rng.integers(throws, size=(replicas, len(maps)))[:, which]
             sign = rng.choice([-1.0, 1.0], size=(replicas, len(maps), 1))[:, which]
+            sign = np.ones_like(sign) if part.one_sided else sign
             total += sign * z[:, None] * part.odd[0][drawn] + (z**2)[:, None] * part.even[0][drawn]
     return total
 
 
 def _expected_moment(parts: Sequence[Part], about_mean: bool) -> Floats:
-    """Return R R^T + 2 Q Q^T, plus the mean's square when about nominal; (1 + replica, task, task)."""
+    """Return R R^T + 2 Q Q^T (0.363 d d^T where one-sided), plus the mean's square when about nominal.
+
+    Shape (1 + replica, task, task).
+    """
     covariances = [part.covariance for part in parts]
     total = np.sum(covariances, axis=0)
     if not about_mean:
-        mean = np.sum([part.even.mean(axis=1) for part in parts], axis=0)
+        mean = np.sum([part.mean for part in parts], axis=0)
         total = total + mean[:, :, None] * mean[:, None, :]
     return np.asarray(total, dtype=np.float64)
 

@@ -79,7 +79,7 @@ def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
 
 _UNISIMS = [
     *("arm", "seed", "recalibrate", "nuisance", "task", "odd", "odd_error", "even", "even_error"),
-    *("contribution", "throws", "mirrored"),
+    *("contribution", "throws", "mirrored", "one_sided"),
 ]
 _CLOSURE = {
     **{"arm": "arm", "seed": "seed", "measure": "measure", "value": "value", "low": "lo", "high": "hi"},
@@ -107,6 +107,7 @@ def _part_rows(part: Part, tasks: Sequence[str]) -> list[dict[str, object]]:
             "contribution": float(contribution[t]),
             "throws": throws,
             "mirrored": part.mirrored,
+            "one_sided": part.one_sided,
         }
         for t, task in enumerate(tasks)
     ]

@@ -27,24 +27,39 @@ class Part:
         odd: (1 + replica, throw, task), (b+ - b-) / 2.
         even: (1 + replica, throw, task), (b+ + b-) / 2; zero where one side was mirrored.
         mirrored: One side stands for both.
+        one_sided: Nature allows one side only (a fraction of dead channels that was nominally none): the response is
+            ``odd`` times |z|, z a standard normal.
     """
 
     nuisance: str
     odd: Floats
     even: Floats
     mirrored: bool
+    one_sided: bool = False
 
     @property
     def covariance(self) -> Floats:
         """(1 + replica, task, task): the mean over throws of r r^T + 2 q q^T.
 
         For b = r z + q z^2 with z normal that is the covariance about the mean of b. Throws of one
-        frozen map are draws of the same unknown map, so they are averaged and not added.
+        frozen map are draws of the same unknown map, so they are averaged and not added. A one-sided
+        response b = d |z| has mean d sqrt(2 / pi), so its covariance about the mean is (1 - 2 / pi) d d^T =
+        0.363 d d^T, while its second moment about nominal is d d^T.
         """
+        if self.one_sided:
+            moment = np.einsum("rta,rtb->rab", self.odd, self.odd) / self.odd.shape[1]
+            return np.asarray(moment - self.mean[:, :, None] * self.mean[:, None, :], dtype=np.float64)
         throws = self.odd.shape[1]
         odd = np.einsum("rta,rtb->rab", self.odd, self.odd)
         even = np.einsum("rta,rtb->rab", self.even, self.even)
         return np.asarray((odd + 2.0 * even) / throws, dtype=np.float64)
+
+    @property
+    def mean(self) -> Floats:
+        """(1 + replica, task): the mean response, q (of z^2) or, one-sided, d sqrt(2 / pi); averaged over throws."""
+        if self.one_sided:
+            return np.asarray(np.sqrt(2.0 / np.pi) * self.odd.mean(axis=1), dtype=np.float64)
+        return np.asarray(self.even.mean(axis=1), dtype=np.float64)
 
 
 def odd_even(displacement: Floats, terms: Sequence[Term]) -> tuple[Part, ...]:
@@ -59,7 +74,7 @@ def odd_even(displacement: Floats, terms: Sequence[Term]) -> tuple[Part, ...]:
         sides = [_pair(displacement, up, down) for up, down in zip(term.plus, term.minus, strict=True)]
         odd = np.stack([(up - down) / 2.0 for up, down in sides], axis=1)
         even = np.stack([(up + down) / 2.0 for up, down in sides], axis=1)
-        parts.append(Part(term.nuisance, odd, even, term.mirrored))
+        parts.append(Part(term.nuisance, odd, even, term.mirrored, term.one_sided))
     return tuple(parts)
 
 

@@ -23,11 +23,13 @@ class Term:
         nuisance: Name of the nuisance.
         plus: Universe numbers at +1 sigma, one per throw; -1 where that side was not run.
         minus: The same at -1 sigma.
+        one_sided: The parameter exists on one side of its nominal only; its displacement is |z|, z a standard normal.
     """
 
     nuisance: str
     plus: tuple[int, ...]
     minus: tuple[int, ...]
+    one_sided: bool = False
 
     @property
     def mirrored(self) -> bool:
@@ -46,6 +48,7 @@ class Design:
         recalibrate: none or mip, per universe.
         nuisances: Names of the nuisances.
         value: (universe, nuisance), in units of each nuisance's sigma.
+        one_sided: Nuisances whose parameter exists on one side of its nominal only.
     """
 
     names: tuple[str, ...]
@@ -54,6 +57,7 @@ class Design:
     recalibrate: tuple[str, ...]
     nuisances: tuple[str, ...]
     value: Floats
+    one_sided: frozenset[str] = frozenset()
 
     @property
     def nominal(self) -> int:
@@ -108,7 +112,8 @@ class Design:
                 raise DataError(f"nuisance '{nuisance}' has universes at {strengths} sigma, but none at +1 or -1.")
             if pairs:
                 plus = tuple(pair.get(1.0, -1) for pair in pairs)
-                found.append(Term(nuisance, plus, tuple(pair.get(-1.0, -1) for pair in pairs)))
+                minus = tuple(pair.get(-1.0, -1) for pair in pairs)
+                found.append(Term(nuisance, plus, minus, nuisance in self.one_sided))
         return tuple(found)
 
     def joint(self, recalibrate: str) -> tuple[tuple[int, ...], ...]:
@@ -151,9 +156,17 @@ def read_design(datasets: Mapping[str, xr.Dataset]) -> Design:
         recalibrate=tuple(str(name) for name in data["recalibrate"].values),
         nuisances=tuple(str(name) for name in data["nuisance"].values),
         value=data["nuisance_value"].transpose("universe", "nuisance").values.astype(np.float64),
+        one_sided=frozenset(str(name) for name in data["nuisance"].values[_one_sided(data)]),
     )
     _refuse_repeats(design)
     return design
+
+
+def _one_sided(data: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Return bool (nuisance,); a store that does not say holds two-sided ones."""
+    if "one_sided" not in data.coords:
+        return np.zeros(data.sizes["nuisance"], dtype=np.bool_)
+    return np.asarray(data["one_sided"].values, dtype=np.bool_)
 
 
 def _refuse_repeats(design: Design) -> None:

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from shiftlab.detector import Universe
+from shiftlab.detector import Nuisance, Universe
 from shiftlab.errors import RunError
 from shiftlab.events.deposits import EventTable
 from shiftlab.responses.responses import Responses
@@ -21,13 +21,13 @@ from shiftlab.tasks import Task
 __all__ = ["assemble"]
 
 
-def assemble(job: Job, events: EventTable, nuisances: Sequence[str], attrs: dict[str, Any]) -> Responses:
+def assemble(job: Job, events: EventTable, nuisances: Sequence[Nuisance], attrs: dict[str, Any]) -> Responses:
     """Read every shard once and give the responses.
 
     Args:
         job: the finished job.
         events: the table of all events, in the order of the plan.
-        nuisances: names of the detector's nuisances, in its order.
+        nuisances: the detector's nuisances, in its order.
         attrs: identity and provenance to keep.
 
     Raises:
@@ -71,11 +71,12 @@ def _read(shards: Shards, unit: Unit) -> dict[str, NDArray[Any]]:
     return dict(arrays)
 
 
-def _universe_coordinates(universes: Sequence[Universe], nuisances: Sequence[str]) -> dict[str, Any]:
-    values = [[universe.value(nuisance) for nuisance in nuisances] for universe in universes]
+def _universe_coordinates(universes: Sequence[Universe], nuisances: Sequence[Nuisance]) -> dict[str, Any]:
+    values = [[universe.value(nuisance.name) for nuisance in nuisances] for universe in universes]
     return {
         "universe": [universe.name for universe in universes],
-        "nuisance": list(nuisances),
+        "nuisance": [nuisance.name for nuisance in nuisances],
+        "one_sided": ("nuisance", np.array([not one.parameter.two_sided for one in nuisances], dtype=np.bool_)),
         "group": ("universe", [universe.group for universe in universes]),
         "throw": ("universe", np.array([universe.throw for universe in universes], dtype=np.int64)),
         "recalibrate": ("universe", [universe.recalibrate for universe in universes]),

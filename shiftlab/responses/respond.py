@@ -120,8 +120,7 @@ def respond(
                 return responses
         job = replace(job, shards=Shards(scratch, plan))
         _work(job, len(events), workers, progress)
-        nuisances = [nuisance.name for nuisance in detector.nuisances]
-        responses = assemble(job, events.events, nuisances, {**record, "plan": plan})
+        responses = assemble(job, events.events, detector.nuisances, {**record, "plan": plan})
         responses.save(finished)
         shutil.rmtree(scratch)
     return responses

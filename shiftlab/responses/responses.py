@@ -58,6 +58,7 @@ _TYPES: Final[Mapping[str, type[np.generic]]] = {
     "throw": np.int64,
     "empty": np.int64,
     "nuisance_value": np.float64,
+    "one_sided": np.bool_,
 }
 """Types in memory (netCDF has no bool); everything else is text."""
 
@@ -74,7 +75,8 @@ class Responses:
             evaluated; ``evaluated`` bool (event), the evaluation set. Coordinates: ``arm``, ``seed``,
             ``universe``, ``event`` (the event key), ``vertex_uid``, ``weight``, ``sample`` (event),
             ``group``, ``throw``, ``recalibrate``, ``empty`` (universe), the number of events without
-            a voxel, and ``nuisance_value`` (universe, nuisance) in sigma.
+            a voxel, ``nuisance_value`` (universe, nuisance) in sigma, and ``one_sided``
+            (nuisance), whether its parameter exists on one side of nominal only (two-sided where left out).
             Attributes: ``statistic``, ``unit``, ``observable_label``.
         attrs: identity and provenance, plain values that JSON can hold.
 

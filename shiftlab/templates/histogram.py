@@ -124,8 +124,11 @@ def shift(nominal: Floats, up: Floats, down: Floats, variation: Variation) -> Sh
 
     With x_v the contribution of vertex v, the shift is a sum_v (x_v+ - x_v0), a being the variation's
     scale, and its covariance a^2 sum_v (x_v+ - x_v0)(x_v+ - x_v0)^T: what does not migrate cancels.
+    The lower side of a mirrored variation is minus the upper one.
     """
     plus, minus = (up - nominal) * variation.scale, (down - nominal) * variation.scale
+    if variation.mirrored:
+        minus = -plus
     odd = 0.5 * (plus - minus)
     return Shift(
         up=plus.sum(axis=0),

@@ -17,6 +17,9 @@ __all__ = ["Variation", "injected_universe", "nominal_universe", "variations"]
 class Variation:
     """One pair of universes at -1 and +1 sigma that becomes one pyhf nuisance.
 
+    A parameter that exists on one side of its nominal only has a universe at +1 sigma alone. Its template at -1 sigma
+    is the mirror image, nominal - (up - nominal), which stands for no detector that could exist; it is flagged.
+
     A run-frozen random map (gains of all readout channels, say) has an unknown realisation. Its n
     throws become n nuisances; throw t, with shifts d_t of the templates, enters as nominal + d_t / sqrt(n).
     The covariance of the nuisances, sum_t d_t d_t^T / n, is then the average over realisations, for
@@ -26,9 +29,10 @@ class Variation:
         name: name of the pyhf modifier: the nuisance, with ``_<throw>`` when there are several.
         nuisance: name of the detector nuisance.
         up: position of the universe at +1 sigma.
-        down: position of the universe at -1 sigma.
+        down: position of the universe at -1 sigma; that at +1 sigma where it is mirrored.
         throw: realisation of the frozen maps, 0 without.
         throws: number n of realisations.
+        mirrored: the parameter is one-sided, and the side at -1 sigma is the mirror image of the other.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Variation:
     down: int
     throw: int
     throws: int
+    mirrored: bool = False
 
     @property
     def scale(self) -> float:
@@ -48,7 +53,8 @@ class Variation:
         return {
             "nuisance": self.nuisance,
             "up": universes[self.up],
-            "down": universes[self.down],
+            "down": None if self.mirrored else universes[self.down],
+            "mirrored": self.mirrored,
             "throw": self.throw,
             "throws": self.throws,
             "scale": self.scale,
@@ -103,8 +109,8 @@ def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
 
     Raises:
         UnknownNameError: no universe has this recalibration.
-        DataError: a nuisance has a universe at one sign but not at the other, twice the same one,
-            or two modifiers would have one name.
+        DataError: a two-sided nuisance has a universe at one sign but not at the other, a nuisance has twice the
+            same one, or two modifiers would have one name.
     """
     calibrations = {str(name) for name in data["recalibrate"].values}
     if recalibrate not in calibrations:
@@ -112,6 +118,7 @@ def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
     unisim = data["group"].values == "unisim"
     value = data["nuisance_value"].values
     throw = data["throw"].values
+    one_sided = data["one_sided"].values if "one_sided" in data.coords else np.zeros(value.shape[1], dtype=bool)
     found: list[Variation] = []
     for k, nuisance in enumerate(str(name) for name in data["nuisance"].values):
         others = np.delete(value, k, axis=1)
@@ -121,13 +128,16 @@ def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
         throws = [int(t) for t in np.unique(throw[alone])]
         for t in throws:
             sides = [np.flatnonzero(alone & (throw == t) & (value[:, k] == sign)) for sign in (1.0, -1.0)]
+            if one_sided[k]:
+                sides[1] = sides[0]
             for sign, side in zip(("+1", "-1"), sides, strict=True):
                 if len(side) != 1:
                     have = "no universe" if not len(side) else f"{len(side)} universes"
                     where = f"throw {t}, recalibrate '{recalibrate}'"
                     raise DataError(f"nuisance '{nuisance}' has {have} at {sign} sigma ({where}); one is needed.")
             name = nuisance if len(throws) == 1 else f"{nuisance}_{t}"
-            found.append(Variation(name, nuisance, int(sides[0][0]), int(sides[1][0]), t, len(throws)))
+            up, down = (int(side[0]) for side in sides)
+            found.append(Variation(name, nuisance, up, down, t, len(throws), bool(one_sided[k])))
     names = [variation.name for variation in found]
     for name in names:
         if names.count(name) > 1:

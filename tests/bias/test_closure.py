@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_moments_of_many_joint_universes_approach_the_unisim_covariance(toys: An
         assert many[measure].value < 0.05
         assert few[measure].value == pytest.approx(few[measure].expected_low, abs=1e-9)
         assert few[measure].low < few[measure].high
+
+
+def test_one_sided_nuisances_close_on_joint_universes_of_their_size(toys: Any) -> None:
+    """Joint universes take |z| of a one-sided nuisance; without the folded normal's moments they do not close."""
+    names = ["a", "b", "c"]
+    plain = [row for row in toys.unisims(names) if row.name != "a-1_throw0"]
+    joint = [replace(row, value={**row.value, "a": abs(row.value["a"])}) for row in toys.joints(names, 4000, seed=1)]
+    data = toys.dataset(np.zeros((1, 1, len(plain) + len(joint) + 1, 3, 1)), [toys.nominal, *plain, *joint])
+    known = read_design({"t": data.assign_coords(one_sided=("nuisance", [True, False, False]))})
+    assert known.one_sided == {"a"}
+    unknown = read_design({"t": data})
+    odd_only = known.value @ ODD
+    for measure in ("second moment about nominal", "covariance about the mean"):
+        assert _measures(known, odd_only)[measure].value < 0.05
+    assert _measures(unknown, odd_only)["covariance about the mean"].value > 0.3
 
 
 def test_event_noise_is_inside_the_expected_band(toys: Any) -> None:

@@ -88,6 +88,18 @@ def test_a_one_sided_nuisance_is_mirrored_and_flagged(term: Term, expected: floa
     assert not part.even.any()
 
 
+def test_a_parameter_that_exists_on_one_side_only_has_the_moments_of_a_folded_normal() -> None:
+    """With b = d |z|: covariance about the mean 0.363 d d^T, second moment about nominal d d^T (drawn, 400,000 z)."""
+    (part,) = odd_even(_displacement(*PAIRS["symmetric"]), [Term("a", (1,), (-1,), one_sided=True)])
+    d = part.odd[0, 0]
+    drawn = np.abs(np.random.default_rng(3).standard_normal(400_000))[:, None] * d
+    np.testing.assert_allclose(part.covariance[0], 0.363380 * np.outer(d, d), rtol=1e-5)
+    np.testing.assert_allclose(part.covariance[0], np.cov(drawn.T, bias=True), rtol=0.01)
+    mean = part.mean[0]
+    np.testing.assert_allclose(mean, drawn.mean(axis=0), rtol=0.01)
+    np.testing.assert_allclose(part.covariance[0] + np.outer(mean, mean), np.outer(d, d), rtol=1e-12)
+
+
 SYMMETRIC = arrays(np.float64, (4, 4), elements=st.floats(-3, 3)).map(lambda m: m + m.T)
 
 

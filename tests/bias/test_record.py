@@ -19,7 +19,8 @@ COLUMNS = {
     "correlation.csv": "arm,seed,task_a,task_b,rho,lo,hi,recalibrate,flag",
     "csv/performance.csv": "arm,seed,task,statistic,unit,value,lo,hi,reference,reference_value,n_events,lo95,hi95",
     "csv/exposure.csv": "task,sample,evaluated,effective,data,declared",
-    "csv/unisims.csv": "arm,seed,recalibrate,nuisance,task,odd,odd_error,even,even_error,contribution,throws,mirrored",
+    "csv/unisims.csv": "arm,seed,recalibrate,nuisance,task,odd,odd_error,even,even_error,contribution,throws,"
+    "mirrored,one_sided",
     "csv/reliability.csv": "arm,seed,recalibrate,task,systematic,systematic_raw,reliability,reliable",
     "csv/seed_range.csv": "arm,recalibrate,task_a,task_b,rho_min,rho_max,seeds",
     "csv/excess.csv": "arm,minus_arm,seed,recalibrate,excess,lo,hi,pairs",

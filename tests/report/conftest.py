@@ -139,8 +139,9 @@ class Synthetic:
         for (arm, seed, mode), nuisance, task in itertools.product(self.owners, NUISANCES, TASKS):
             odd = self.strength[arm, task, nuisance] * (0.3 if mode == "mip" else 1.0) + self.rng.normal(0, 0.1)
             throws = 4 if nuisance == "gain_spread" else 1
-            rows.append((arm, seed, mode, nuisance, task, odd, 0.1, 0.05, 0.08, odd**2 + 0.005, throws, False))
-        names = "arm seed recalibrate nuisance task odd odd_error even even_error contribution throws mirrored".split()
+            rows.append((arm, seed, mode, nuisance, task, odd, 0.1, 0.05, 0.08, odd**2 + 0.005, throws, False, False))
+        names = "arm seed recalibrate nuisance task odd odd_error even even_error contribution throws".split()
+        names += ["mirrored", "one_sided"]
         return pd.DataFrame(rows, columns=names)
 
     def closure(self) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pyhf
 import pytest
 import xarray as xr
 
@@ -13,6 +14,7 @@ from shiftlab.templates import Templates, TemplateSettings, templates
 from shiftlab.templates.binning import bin_number
 from shiftlab.templates.findings import inspect_templates
 from shiftlab.templates.partition import partition
+from shiftlab.templates.workspace import sidecar
 
 EXPOSURE = {"nue_cc": 200.0, "numu_cc": 1000.0, "photon_protons": 150.0}
 
@@ -280,6 +282,24 @@ def test_a_missing_side_names_the_nuisance(responses: Responses) -> None:
     few = Responses({k: v.sel(universe=universes) for k, v in responses.datasets.items()}, responses.attrs)
     with pytest.raises(DataError, match="nuisance 'lifetime_tau' has no universe at -1 sigma"):
         templates(few)
+
+
+@pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")
+def test_a_one_sided_parameter_is_mirrored_and_flagged(responses: Responses) -> None:
+    """The template at -1 sigma is the mirror image, the sidecar and a finding say so, and pyhf takes the workspace."""
+    universes = [u for u in responses.universes if u != "lifetime_tau-1"]
+    sides = ("nuisance", [name == "lifetime_tau" for name in responses.nuisances])
+    few = {k: v.sel(universe=universes).assign_coords(one_sided=sides) for k, v in responses.datasets.items()}
+    built = templates(Responses(few, responses.attrs), exposure=EXPOSURE)["scratch", 0]
+    both = templates(responses, exposure=EXPOSURE)["scratch", 0]
+    k = built.nuisances.index("lifetime_tau")
+    np.testing.assert_allclose(built.up[k], both.up[k])
+    np.testing.assert_allclose(built.down[k], 2.0 * built.nominal - built.up[k])
+    assert [f.nuisance for f in built.findings if f.code == "mirrored"] == ["lifetime_tau"]
+    record = sidecar(built)["nuisances"]["lifetime_tau"]
+    assert record["mirrored"]
+    assert record["down"] is None
+    pyhf.Workspace(built.workspace()).model()
 
 
 def test_an_empty_selection_names_the_channel(responses: Responses) -> None:
