@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +21,8 @@ from shiftlab.detector.prepared import Prepared, missing_fields, prepare
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe
-from shiftlab.errors import ConfigError
+from shiftlab.detector.variation import Twin, Variations
+from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.image import Image
 
@@ -95,15 +96,25 @@ class Detector:
         """
         return values_of(self.effects, universe)
 
-    def prepare(self, deposits: Deposits) -> Prepared:
+    def prepare(self, deposits: Deposits, variations: Mapping[str, Twin] | None = None) -> Prepared:
         """Return what no universe changes about ``deposits``; to be kept and recorded in many universes.
 
         Deposits that bring electrons of their own keep them: the chain starts with the charge that nominal
         recombination turns into them, so that its shifts act relative to the file's own simulation.
 
+        Args:
+            deposits: of the events.
+            variations: by name of an effect of stage ``generate``, the same events by another model
+                (``shiftlab.events.pair``); read and prepared when a universe first asks for them.
+
         Raises:
             DataError: a deposit has a NaN, infinite or negative number, or electrons that nominally cannot be.
+            UnknownNameError: a variation belongs to no effect of stage ``generate``.
         """
+        if variations:
+            self.refuse_variations(variations)
+            twins = Variations(deposits, dict(variations), self.prepare)
+            return replace(self.prepare(deposits), variations=twins)
         nominal = self.values(NOMINAL)
 
         def place(charge: Charge) -> Charge:
@@ -113,6 +124,35 @@ class Detector:
             return self._through(("recombine",), place(charge), NOMINAL, nominal)
 
         return prepare(deposits, self.geometry, self.diffusion, place, recombine, self._origin(deposits))
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """Names of the effects that take their events from paired files."""
+        return tuple(effect.name for effect in self._at(("generate",)))
+
+    def refuse_variations(self, names: Iterable[str]) -> None:
+        """Raise UnknownNameError where a variation of generation belongs to no effect of the detector."""
+        for name in names:
+            if name not in self.generators:
+                raise UnknownNameError(f"variation of detector '{self.name}'", name, self.generators)
+
+    def generated(self, events: Prepared | Deposits, universe: Universe) -> Prepared:
+        """Return the events that reach the detector in a universe: the nominal ones, their twins, or some of both.
+
+        Raises:
+            ConfigError: the universe displaces two variations of generation, or one whose paired file is not there.
+            DataError: a paired file holds other events.
+        """
+        prepared, values = self._prepared(events), self.values(universe)
+        displaced = [e for e in self._at(("generate",)) if any(values[e.name].values())]
+        if len(displaced) > 1:
+            raise ConfigError(
+                f"universe '{universe.name}' displaces {' and '.join(effect.name for effect in displaced)}: no file "
+                "holds events of both models; a universe can take one variation of generation."
+            )
+        for effect in displaced:
+            prepared = effect.apply(prepared, values[effect.name], Stream(self.seed, effect.name, universe.throw))
+        return prepared
 
     def refused(self, events: Deposits | Prepared) -> tuple[str, ...]:
         """Return the nuisances that these events cannot answer, since their effect needs what the file lacks."""
@@ -143,7 +183,7 @@ class Detector:
                 effect is displaced that needs what they lack (``refused``).
             DataError: from ``prepare``.
         """
-        prepared = self._prepared(events)
+        prepared = self.generated(events, universe)
         self.refuse(universe, prepared)
         values = self.values(universe)
         cells = self._collected(prepared, self._arriving(prepared, universe, values), values)
@@ -174,7 +214,8 @@ class Detector:
     def positions(self, events: Prepared | Deposits, universe: Universe = NOMINAL) -> Tensor:
         """Return float32 (deposit, 3), cm: where the read-out takes each deposit of ``Prepared.charge`` to be.
 
-        Labels of deposits go there: they do not move, but the voxels that hold their charge do.
+        Labels of deposits go there: they do not move, but the voxels that hold their charge do. Where the universe
+        varies generation, ``events`` are those that ``generated`` gives.
         """
         charge = self._through(PLACING_STAGES, self._prepared(events).charge, universe, self.values(universe))
         return torch.cat([charge.arrival[:, None].to(torch.float32), charge.position[:, 1:]], dim=1)
@@ -186,9 +227,14 @@ class Detector:
     def mip_factor(self, muons: Prepared | Deposits, universe: Universe) -> float:
         """Return nominal over shifted peak of the muons' dE/dx: the ``scale`` that restores it (``muon_peak``).
 
+        The muons are those of the nominal generation in every universe: they have no paired file, and no
+        hadronic model changes their dE/dx.
+
         Raises:
             DataError: the muon sample is too small.
         """
+        varied = {f"{e.name}_{parameter.name}" for e in self._at(("generate",)) for parameter in e.parameters}
+        universe = replace(universe, nuisances=tuple(one for one in universe.nuisances if one[0] not in varied))
         prepared = self._prepared(muons)
         pitch = self.geometry.pitch
         return muon_peak(self.image(prepared), pitch) / muon_peak(self.image(prepared, universe), pitch)
@@ -311,14 +357,17 @@ def _refuse_unfit(effect: Effect[Any], geometry: Geometry) -> None:
         raise ConfigError(
             f"effect {effect.name} is one of {effect.readout}, but the detector is read out by {geometry.readout}."
         )
-    if effect.stage in DEPOSIT_STAGES:
-        state: type[Charge] | type[Cells] = Charge
+    state: type[Prepared] | type[Charge] | type[Cells]
+    if effect.stage == "generate":
+        state = Prepared
+    elif effect.stage in DEPOSIT_STAGES:
+        state = Charge
     elif effect.stage in LATTICE_STAGES:
         state = Cells
     else:
         raise ConfigError(
             f"effect {effect.name}: stage '{effect.stage}' takes no effects; allowed: "
-            f"{', '.join((*DEPOSIT_STAGES, *LATTICE_STAGES))}."
+            f"{', '.join(('generate', *DEPOSIT_STAGES, *LATTICE_STAGES))}."
         )
     missing = [name for name in effect.needs if name not in {field.name for field in fields(state)}]
     if missing:

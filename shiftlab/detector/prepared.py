@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -13,6 +13,7 @@ from shiftlab.detector.footprint import Footprint, footprint
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Memory
+from shiftlab.detector.variation import Variations
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.units import ELECTRONS_PER_MEV, MIP_DEDX
@@ -48,6 +49,8 @@ class Prepared:
         memory: event-scope draws at these cells, filled by the first universe.
         missing: fields of ``charge`` that the file does not give; no effect that needs one may be displaced.
         rows: int64 (deposit,), number in the file's deposits of each deposit of ``charge``.
+        deposits: the file's deposits; universes read their labels only.
+        variations: the same events by other models, prepared when a universe first asks for them.
     """
 
     charge: Charge
@@ -59,6 +62,8 @@ class Prepared:
     memory: Memory
     missing: tuple[str, ...]
     rows: Tensor
+    deposits: Deposits
+    variations: Variations = field(default_factory=Variations)
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -68,6 +73,15 @@ class Prepared:
     def events(self) -> EventTable:
         """The table of events, the same as in the deposits."""
         return self.charge.table
+
+    def varied(self, name: str, taken: Tensor) -> Prepared:
+        """Return the events, those where ``taken`` (event,) is True from the variation ``name``.
+
+        Raises:
+            ConfigError: there is no such variation.
+            DataError: it is not of the same events.
+        """
+        return self.variations.mixture(name, taken) if bool(taken.any()) else self
 
 
 def missing_fields(deposits: Deposits) -> tuple[str, ...]:
@@ -132,6 +146,7 @@ def prepare(
         memory=Memory(lasting=(key, cell)),
         missing=missing,
         rows=rows,
+        deposits=deposits,
     )
 
 

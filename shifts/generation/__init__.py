@@ -1,0 +1,1 @@
+"""Shifts of generation: the same vertices carried by another model."""
