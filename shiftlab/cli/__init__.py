@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from shiftlab import __version__
-from shiftlab.cli import catalogue, events, record, simulate, split, study
+from shiftlab.cli import catalogue, events, record, simulate, split, study, validate
 from shiftlab.cli.words import refuse
 from shiftlab.errors import ShiftlabError
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the program's name; None takes those of the process.
 
     Returns:
-        0, or 2 after a mistake of the user's, which is named on stderr; 130 after Ctrl-C.
+        0, 1 where a check failed, or 2 after a mistake of the user's, which is named on stderr; 130 after Ctrl-C.
     """
     given = _read(argv)
     try:
@@ -60,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shiftlab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (study, events, split, simulate, record, catalogue):
+    for family in (study, events, split, simulate, record, catalogue, validate):
         family.add(commands, common)
     return parser
