@@ -9,7 +9,17 @@ from shiftlab.detector.oracle import Oracle, numbers
 from shiftlab.detector.parameter import Parameter
 from shiftlab.detector.prepared import Prepared
 from shiftlab.detector.presets import detector
-from shiftlab.detector.scintillator import ScintillatorDetector, scintillator_detector
+from shiftlab.detector.scintillator import (
+    Hits,
+    Response,
+    ScintillatorDetector,
+    StripGeometry,
+    TokenDetector,
+    globals_of,
+    quenching,
+    remainder_of,
+    scintillator_detector,
+)
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe, multisim, unisim
@@ -24,20 +34,27 @@ __all__ = [
     "Detector",
     "Effect",
     "Geometry",
+    "Hits",
     "Medium",
     "Nuisance",
     "Oracle",
     "Parameter",
     "Prepared",
+    "Response",
     "ScintillatorDetector",
     "Stream",
+    "StripGeometry",
+    "TokenDetector",
     "Universe",
     "Value",
     "broken",
     "detector",
     "effects",
+    "globals_of",
     "multisim",
     "numbers",
+    "quenching",
+    "remainder_of",
     "scintillator_detector",
     "unisim",
 ]

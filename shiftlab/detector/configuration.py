@@ -12,7 +12,7 @@ from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.parameter import Parameter
 from shiftlab.errors import ConfigError, UnknownNameError
 
-__all__ = ["Settings", "settings"]
+__all__ = ["Settings", "allowed_pairs", "chosen_effects", "settings"]
 
 
 class Settings(NamedTuple):
@@ -45,23 +45,38 @@ def settings(config: Mapping[str, Any]) -> Settings:
     _known("detector", config, ("name", "seed", "geometry", "diffusion", "effects", "allow_double_counting"))
     constants = config.get("diffusion", {})
     _known("detector.diffusion", constants, ("longitudinal", "transverse"))
-    chosen = config.get("effects", {})
-    if not isinstance(chosen, Mapping):
-        raise ConfigError("detector.effects must map each effect's name to its parameters (or to nothing).")
     return Settings(
         name=str(config.get("name", "detector")),
         geometry=_geometry(config.get("geometry", {})),
-        effects=tuple(_effect(str(key), values or {}) for key, values in chosen.items()),
+        effects=chosen_effects(config),
         seed=_whole("detector.seed", config.get("seed", 1)),
         diffusion=(
             _number("detector.diffusion.longitudinal", constants.get("longitudinal", 4.0)),
             _number("detector.diffusion.transverse", constants.get("transverse", 8.8)),
         ),
-        allow_double_counting=_allowed(config.get("allow_double_counting", ())),
+        allow_double_counting=allowed_pairs(config),
     )
 
 
-def _allowed(value: Any) -> bool | tuple[str, ...]:
+def chosen_effects(config: Mapping[str, Any]) -> tuple[Effect[Any], ...]:
+    """Return the effects of a detector's configuration, key ``effects``, in its order.
+
+    Raises:
+        ConfigError: an effect, parameter or value is not allowed; the message names it.
+    """
+    chosen = config.get("effects", {})
+    if not isinstance(chosen, Mapping):
+        raise ConfigError("detector.effects must map each effect's name to its parameters (or to nothing).")
+    return tuple(_effect(str(key), values or {}) for key, values in chosen.items())
+
+
+def allowed_pairs(config: Mapping[str, Any]) -> bool | tuple[str, ...]:
+    """Return a configuration's ``allow_double_counting``: pairs ``one+other`` of nuisances, or True for all.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    value = config.get("allow_double_counting", ())
     if isinstance(value, bool):
         return value
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(str(one).count("+") == 1 for one in value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from scipy import special, stats
 
@@ -13,15 +13,24 @@ from shiftlab.detector.parameter import Parameter
 from shiftlab.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
-    from shiftlab.detector.chain import Detector
+    from shiftlab.detector.nuisances import Nuisance
 
-__all__ = ["NOMINAL", "Group", "Recalibrate", "Universe", "multisim", "unisim"]
+__all__ = ["NOMINAL", "Group", "HasNuisances", "Recalibrate", "Universe", "multisim", "unisim"]
 
 Recalibrate: TypeAlias = Literal["none", "mip", "exact"]
 Group: TypeAlias = Literal["nominal", "unisim", "multisim", "injected", "control"]
 
 _RECALIBRATE: Final = ("none", "mip", "exact")
 _GROUPS: Final = ("nominal", "unisim", "multisim", "injected", "control")
+
+
+class HasNuisances(Protocol):
+    """Whatever can be displaced: a detector of images or of tokens."""
+
+    @property
+    def nuisances(self) -> tuple[Nuisance, ...]:
+        """The parameters that have an uncertainty."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ NOMINAL: Final = Universe("nominal")
 
 
 def unisim(
-    detector: Detector,
+    detector: HasNuisances,
     strengths: Sequence[float] = (-1.0, 1.0),
     throws: Mapping[str, int] | None = None,
     recalibrate: Recalibrate = "none",
@@ -122,7 +131,7 @@ def unisim(
     return tuple(found)
 
 
-def multisim(detector: Detector, n: int, seed: int, recalibrate: Recalibrate = "none") -> tuple[Universe, ...]:
+def multisim(detector: HasNuisances, n: int, seed: int, recalibrate: Recalibrate = "none") -> tuple[Universe, ...]:
     """Return ``n`` joint universes in antithetic pairs: ``joint_01`` is minus ``joint_00``, in the same throw.
 
     Standard-normal displacements of all nuisances from one scrambled Sobol sequence; each is clipped,

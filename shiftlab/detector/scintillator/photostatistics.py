@@ -5,19 +5,20 @@ Every step is a function of its own, so that a detector effect can act between a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from shiftlab.detector.medium import Value
 from shiftlab.detector.scintillator.response import Response
 from shiftlab.detector.scintillator.strips import StripGeometry
 from shiftlab.detector.stream import Stream
 from shiftlab.events.deposits import Deposits
 from shiftlab.units import PARTICLES
 
-__all__ = ["Hits", "Light", "calibrate", "collect", "illuminate", "poisson", "quench"]
+__all__ = ["Hits", "Light", "calibrate", "collect", "count", "illuminate", "poisson", "quench", "quenching"]
 
 _FIXED: Final = 2.0**20
 """Light is summed in whole millionths of a photoelectron, so that no sum depends on its order."""
@@ -44,19 +45,23 @@ class Light:
 
 @dataclass(frozen=True)
 class Hits:
-    """Strips with light, sorted by event, plane and strip.
+    """Strips with light, sorted by event, plane and strip; what the effects of stage ``couple`` work on.
 
     Attributes:
+        geometry: Planes and strips.
+        key: int64 (event,), the events' keys, for draws.
         event: int64 (hit,).
         plane: int64 (hit,).
         strip: int64 (hit,).
         owner: int64 (hit,), the visible particle with most of the light.
         expected: float64 (hit,), expected photoelectrons.
-        count: int64 (hit,), photoelectrons.
+        count: float64 (hit,), photoelectrons; 0 before ``count``.
         energy: float64 (hit,), MeV, calibrated; 0 before ``calibrate``.
         along: float64 (hit,), cm, mean place of the light along the strip.
     """
 
+    geometry: StripGeometry
+    key: Tensor
     event: Tensor
     plane: Tensor
     strip: Tensor
@@ -70,9 +75,27 @@ class Hits:
         """Return the number of hits."""
         return len(self.event)
 
+    @property
+    def channel(self) -> Tensor:
+        """int64 (hit,): readout channel, plane * strips + strip."""
+        return self.plane * self.geometry.strips + self.strip
+
+    def per_row(self, value: Value) -> Value:
+        """Return a value per hit where ``value`` is per event, else the one number."""
+        return value[self.event] if isinstance(value, Tensor) and value.dim() == 1 else value
+
     def where(self, mask: Tensor) -> Hits:
-        """Return the hits where ``mask`` (hit,) is True."""
-        return Hits(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+        """Return the hits where ``mask`` (hit,) is True; every event keeps its place."""
+        rows = [field.name for field in fields(self) if field.name not in ("geometry", "key")]
+        return replace(self, **{name: getattr(self, name)[mask] for name in rows})
+
+
+def quenching(dedx: Tensor, birks: Value) -> Tensor:
+    """Return 1 / (1 + kB dE/dx), the share of the energy that gives light, of the shape of ``dedx``.
+
+    J. B. Birks, Proc. Phys. Soc. A64 (1951) 874. ``birks`` is kB; the units of ``dedx`` are the inverse of kB's.
+    """
+    return torch.as_tensor(1.0, dtype=dedx.dtype, device=dedx.device) / (1.0 + birks * dedx)
 
 
 def quench(energy: Tensor, length: Tensor, particle: Tensor, response: Response) -> Tensor:
@@ -81,6 +104,7 @@ def quench(energy: Tensor, length: Tensor, particle: Tensor, response: Response)
     Birks: E / (1 + kB dE/dx), over the same factor at the dE/dx of a MIP; J. B. Birks, Proc. Phys. Soc. A64
     (1951) 874. dE/dx is the step's own. A deposit without length is taken at the dE/dx of a MIP where an
     electron, photon or muon left it, and at ``response.point_dedx`` where anything else did (nuclear recoils).
+    The constants are numbers, or tensors (deposit,) of ``response.rows``.
     """
     light = torch.tensor([PARTICLES.index(name) for name in ("gamma", "electron", "muon")], device=energy.device)
     point = torch.where(torch.isin(particle.long(), light), response.mip_dedx, response.point_dedx)
@@ -96,19 +120,20 @@ def illuminate(deposits: Deposits, owner: Tensor, geometry: StripGeometry, respo
     plane = geometry.plane(position)
     strip = geometry.strip(position, plane)
     _, along = geometry.coordinates(position, plane)
-    seen = quench(deposits.energy[rows], deposits.length[rows], deposits.particle[rows], response)
-    arriving = seen * response.light_yield * torch.exp(along / response.attenuation_length)
-    return Light(deposits.event_index[rows], plane * geometry.strips + strip, owner[rows], arriving, along)
+    event = deposits.event_index[rows]
+    here = response.rows(event)
+    seen = quench(deposits.energy[rows], deposits.length[rows], deposits.particle[rows], here)
+    arriving = seen * here.light_yield * torch.exp(along / here.attenuation_length)
+    return Light(event, plane * geometry.strips + strip, owner[rows], arriving, along)
 
 
-def collect(light: Light, keys: Tensor, geometry: StripGeometry, stream: Stream) -> Hits:
-    """Return the strips with light and their photoelectrons, Poisson about the expected number.
+def collect(light: Light, keys: Tensor, geometry: StripGeometry) -> Hits:
+    """Return the strips with light and the photoelectrons to be expected in each.
 
     Args:
         light: Light of the deposits.
-        keys: int64 (event,), the events' keys; a draw depends on its event's key and channel only.
+        keys: int64 (event,), the events' keys.
         geometry: Strips.
-        stream: Keyed draws.
     """
     channels = geometry.planes * geometry.strips
     amount = torch.round(light.photoelectrons * _FIXED).long()
@@ -119,15 +144,29 @@ def collect(light: Light, keys: Tensor, geometry: StripGeometry, stream: Stream)
     expected = total.double() / _FIXED
     event, channel = cell // channels, cell % channels
     return Hits(
+        geometry=geometry,
+        key=keys,
         event=event,
         plane=channel // geometry.strips,
         strip=channel % geometry.strips,
         owner=_brightest(inverse, light.owner, amount, len(cell)),
         expected=expected,
-        count=poisson(expected, stream.uniform("photoelectrons", keys[event], channel)),
+        count=torch.zeros_like(expected),
         energy=torch.zeros_like(expected),
         along=moments.double() / total.clamp(min=1).double(),
     )
+
+
+def count(hits: Hits, response: Response, stream: Stream) -> Hits:
+    """Return the hits with photoelectrons drawn about the expected number.
+
+    Poisson's law for ``response.statistics`` times the expected number, the draw divided by it: the mean is kept,
+    the variance is expected / statistics. A draw depends on its event's key and its channel only; the same
+    uniform number serves every universe.
+    """
+    uniform = stream.uniform("photoelectrons", hits.key[hits.event], hits.channel)
+    share = hits.per_row(response.statistics)
+    return replace(hits, count=poisson(hits.expected * share, uniform).double() / share)
 
 
 def calibrate(hits: Hits, response: Response) -> Hits:
@@ -137,8 +176,9 @@ def calibrate(hits: Hits, response: Response) -> Hits:
     the light along the strip: that place is true, in place of one found from the other views.
     """
     kept = hits.where(hits.count >= response.threshold)
-    energy = kept.count.double() / response.light_yield * torch.exp(-kept.along / response.attenuation_length)
-    return Hits(**{**{n: getattr(kept, n) for n in kept.__dataclass_fields__}, "energy": energy})
+    here = response.rows(kept.event)
+    energy = kept.count / here.light_yield * torch.exp(-kept.along / here.attenuation_length)
+    return replace(kept, energy=energy)
 
 
 def poisson(mean: Tensor, uniform: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class _Scene:
         """Return float64, ns: time of the event, flight at the speed of light over ``distance`` cm, resolution."""
         first, last = self.toy.spill
         start = first + (last - first) * self.stream.uniform("spill", self.keys[event])
-        spread = self.response.time_resolution / clusters.double().clamp(min=1).sqrt()
+        spread = self.response.rows(event).time_resolution / clusters.double().clamp(min=1).sqrt()
         jitter = self.stream.normal("time", self.keys[event], tag).double()
         return 1000.0 * start + distance / _LIGHT + spread * jitter
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+import torch
+from torch import Tensor
+
+from shiftlab.detector.medium import Value
 from shiftlab.errors import ConfigError
 
 __all__ = ["Response", "Toy"]
 
+_SHIFTED: Final = ("birks", "light_yield", "attenuation_length", "statistics", "time_resolution")
+
 
 @dataclass(frozen=True)
 class Response:
-    """How energy becomes photoelectrons and back.
+    """How energy becomes photoelectrons and back; what the effects of stage ``respond`` work on.
+
+    Birks' constant, light yield, attenuation length, time resolution and statistics may differ from event to
+    event: a float64 tensor (event,) in place of the number.
 
     Attributes:
         birks: Birks' constant, cm/MeV. MINERvA's test beam found 0.0905 +- 0.015 mm/MeV (NIM A789 (2015) 28,
@@ -25,24 +35,33 @@ class Response:
         attenuation_length: Of the fibre, cm; 350 is the lower limit in the data sheet of Kuraray's Y-11 fibre.
         threshold: Fewest photoelectrons that are kept; an assumption.
         time_resolution: Of one hit, ns; 3.4 in the vertical slice test.
+        statistics: Photoelectrons that count for the statistics, over those of the light yield. 1 is Poisson's law;
+            the signal's relative variance is 1 / (statistics N), so that 1 / statistics is the excess noise factor.
     """
 
-    birks: float = 0.00905
+    birks: Value = 0.00905
     mip_dedx: float = 2.052
     point_dedx: float = 100.0
-    light_yield: float = 6.5
-    attenuation_length: float = 350.0
+    light_yield: Value = 6.5
+    attenuation_length: Value = 350.0
     threshold: int = 2
-    time_resolution: float = 3.4
+    time_resolution: Value = 3.4
+    statistics: Value = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        for name in ("mip_dedx", "point_dedx", "light_yield", "attenuation_length"):
+        for name in ("mip_dedx", "point_dedx", "light_yield", "attenuation_length", "statistics"):
             _positive("response", name, getattr(self, name))
         for name in ("birks", "time_resolution"):
             _positive("response", name, getattr(self, name), zero=True)
         if self.threshold < 1:
             raise ConfigError(f"response.threshold = {self.threshold}; at least one photoelectron makes a hit.")
+
+    def rows(self, event: Tensor) -> Response:
+        """Return the constants of each row's event, ``event`` int64 (row,); numbers stay numbers."""
+        each: dict[str, Any] = {name: getattr(self, name) for name in _SHIFTED}
+        each = {name: value[event] for name, value in each.items() if isinstance(value, Tensor)}
+        return replace(self, **each)
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,11 @@ class Toy:
             raise ConfigError(f"toy.spill = {self.spill}; its first time must not be after its last.")
 
 
-def _positive(place: str, name: str, value: float, *, zero: bool = False) -> None:
-    if not (value > 0 or (zero and value == 0)) or value == float("inf"):
+def _positive(place: str, name: str, value: Value, *, zero: bool = False) -> None:
+    if isinstance(value, Tensor):
+        fits = bool((torch.isfinite(value) & ((value >= 0) if zero else (value > 0))).all())
+    else:
+        fits = (value > 0 or (zero and value == 0)) and value != float("inf")
+    if not fits:
         wanted = "positive or zero" if zero else "positive"
         raise ConfigError(f"{place}.{name} = {value}; it must be {wanted} and finite.")

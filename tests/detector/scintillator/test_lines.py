@@ -9,14 +9,16 @@ from shiftlab.detector import Stream
 from shiftlab.detector.scintillator import Response, StripGeometry
 from shiftlab.detector.scintillator.clusters import clusters
 from shiftlab.detector.scintillator.lines import fit_lines
-from shiftlab.detector.scintillator.photostatistics import calibrate, collect, illuminate
+from shiftlab.detector.scintillator.photostatistics import calibrate, collect, count, illuminate
 
 STACK, RESPONSE = StripGeometry(), Response(light_yield=500.0)
 
 
 def clusters_of(deposits):
     light = illuminate(deposits, deposits.instance.long(), STACK, RESPONSE)
-    return clusters(calibrate(collect(light, deposits.events.key, STACK, Stream(1, "t")), RESPONSE), STACK)
+    return clusters(
+        calibrate(count(collect(light, deposits.events.key, STACK), RESPONSE, Stream(1, "t")), RESPONSE), STACK
+    )
 
 
 @settings(deadline=None, max_examples=25)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from shiftlab.detector import Stream
 from shiftlab.detector.scintillator import Response, StripGeometry
-from shiftlab.detector.scintillator.photostatistics import calibrate, collect, illuminate, poisson, quench
+from shiftlab.detector.scintillator.photostatistics import calibrate, collect, count, illuminate, poisson, quench
 
 STACK, RESPONSE = StripGeometry(), Response()
 GAMMA, ELECTRON, MUON, PION, PROTON, OTHER = range(6)
@@ -19,7 +19,7 @@ GAMMA, ELECTRON, MUON, PION, PROTON, OTHER = range(6)
 
 def hits_of(deposits, response=RESPONSE, seed=1):
     light = illuminate(deposits, torch.zeros(len(deposits.energy), dtype=torch.int64), STACK, response)
-    return calibrate(collect(light, deposits.events.key, STACK, Stream(seed, "test")), response)
+    return calibrate(count(collect(light, deposits.events.key, STACK), response, Stream(seed, "test")), response)
 
 
 def test_quenching_is_birks_law_on_the_scale_of_a_minimum_ionising_particle():
@@ -61,11 +61,11 @@ def test_poisson_draws_are_those_of_scipys_inverse(pairs):
 
 def test_poisson_draws_have_mean_and_variance_of_their_law():
     for mean in (0.3, 5.0, 80.0, 900.0):
-        count = poisson(
+        drawn = poisson(
             torch.full((20000,), mean, dtype=torch.float64), torch.rand(20000, dtype=torch.float64)
         ).double()
-        assert float(count.mean()) == pytest.approx(mean, abs=5 * (mean / 20000) ** 0.5)
-        assert float(count.var()) == pytest.approx(mean, rel=0.1)
+        assert float(drawn.mean()) == pytest.approx(mean, abs=5 * (mean / 20000) ** 0.5)
+        assert float(drawn.var()) == pytest.approx(mean, rel=0.1)
 
 
 def test_photoelectrons_give_the_quenched_energy_back_on_average(drawn, ray):
@@ -84,7 +84,7 @@ def test_a_minimum_ionising_muon_gives_the_stated_yield_in_the_middle_of_a_strip
     # Along z through the axis: 2.052 MeV/cm x 1.7 cm x 6.5 photoelectrons per MeV = 22.7 in a plane.
     events = drawn([[ray(13, 3000.0, start=(115.0, 115.0, 20.4), length=170.0)] for _ in range(30)])
     light = illuminate(events, torch.zeros(len(events.energy), dtype=torch.int64), STACK, RESPONSE)
-    hits = collect(light, events.events.key, STACK, Stream(3, "test"))
+    hits = count(collect(light, events.events.key, STACK), RESPONSE, Stream(3, "test"))
     planes = 100 * 30
     assert float(hits.expected.sum()) / planes == pytest.approx(22.67, rel=1e-3)
     assert float(hits.count.sum()) / planes == pytest.approx(22.67, abs=5 * (22.67 / planes) ** 0.5)
@@ -96,7 +96,7 @@ def test_light_falls_off_along_the_strip_and_calibration_gives_it_back(drawn, ra
     amount = torch.zeros(2, dtype=torch.float64).index_add_(0, light.event, light.photoelectrons)
     assert STACK.views[int(near.position[0, 2] // 1.7) % 4] == "X"
     assert float(amount[1] / amount[0]) == pytest.approx(np.exp(105.0 / 350.0), rel=1e-6)
-    hits = collect(light, near.events.key, STACK, Stream(1, "test"))
+    hits = collect(light, near.events.key, STACK)
     exact = dataclasses.replace(hits, count=hits.expected)
     energy = torch.zeros(2, dtype=torch.float64).index_add_(0, exact.event, calibrate(exact, RESPONSE).energy)
     np.testing.assert_allclose(energy, 2.052 * 1.75, rtol=1e-4)
@@ -124,7 +124,7 @@ def test_a_hit_belongs_to_the_particle_with_most_light_and_below_threshold_there
     events = drawn([[ray(13, 2000.0, length=3.0), ray(2212, 500.0, length=3.0, dedx=8.0)]])
     owner = events.instance.long()
     light = illuminate(events, owner, STACK, RESPONSE)
-    hits = collect(light, events.events.key, STACK, Stream(1, "test"))
+    hits = count(collect(light, events.events.key, STACK), RESPONSE, Stream(1, "test"))
     assert (hits.owner == 1).all()
     faint = drawn([[ray(13, 2000.0, length=0.25, dedx=0.01)]])
     assert len(hits_of(faint)) == 0
