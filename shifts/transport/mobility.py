@@ -119,7 +119,7 @@ def walkowiak_icarus_velocity(efield: Value, temperature: Value) -> Tensor:
     lardataalg DetectorPropertiesStandard::DriftVelocity; its range is 87 to 94 K and up to 4 kV/cm.
     Arguments as in ``electron_mobility``.
     """
-    field, kelvin = torch.broadcast_tensors(_number(efield), _number(temperature))
+    field, kelvin = _number(efield), _number(temperature)
     icarus = _logarithmic(field, kelvin - 105.749, (-0.04640, 0.01712, 1.88125, 0.99408, 0.01172, 4.20214))
     walkowiak = _logarithmic(field, kelvin - 90.371, (-0.01481, -0.0075, 0.141, 12.4, 1.627, 0.317))
     part = torch.clamp((field - _LOW) / (_HIGH - _LOW), 0.0, 1.0)
