@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from shiftlab.detector.geometry import Geometry
-from shiftlab.detector.state import Charge
+from shiftlab.detector.state import Charge, true_rows
 
 __all__ = ["CHARGE_UNIT", "WEIGHT_UNIT", "Footprint", "footprint"]
 
@@ -37,7 +39,7 @@ class Footprint:
 
     Attributes:
         start: int64 (cell + 1,), first contribution of each cell.
-        deposit: int64 (contribution,), row of the deposit.
+        deposit: int32 (contribution,), row of the deposit.
         share: int64 (contribution,), units of ``WEIGHT_UNIT``.
         deposits: number of deposits.
     """
@@ -49,7 +51,7 @@ class Footprint:
 
     @cached_property
     def _matrix(self) -> Any:
-        arrays = (self.share.numpy(), self.deposit.numpy().astype(np.int32), self.start.numpy().astype(np.int32))
+        arrays = (self.share.numpy(), self.deposit.numpy(), self.start.numpy().astype(np.int32))
         return sparse.csr_array(arrays, shape=(len(self.start) - 1, self.deposits))
 
     @cached_property
@@ -92,41 +94,90 @@ def footprint(charge: Charge, geometry: Geometry) -> tuple[Footprint, Tensor, Te
         torch.as_tensor(charge.per_row(one), dtype=torch.float64, device=place.device).expand(len(place))
         for one in charge.medium.diffusion
     ]
-    parts = [
-        _block(place[rows], time[rows], (constants[0][rows], constants[1][rows]), charge.event[rows], i, geometry)
-        for i in range(0, max(len(place), 1), _BLOCK)
-        for rows in [slice(i, i + _BLOCK)]
-    ]
-    address, deposit, share = (torch.cat(column) for column in zip(*parts, strict=True))
-    address, order = torch.sort(address)
-    unique, counts = torch.unique_consecutive(address, return_counts=True)
-    start = torch.zeros(len(unique) + 1, dtype=torch.int64, device=unique.device)
+    origin = charge.event * geometry.cells
+    parts = []
+    for first, last in _groups(charge.event):
+        blocks = [
+            _block(place[rows], time[rows], (constants[0][rows], constants[1][rows]), origin[rows], i, geometry)
+            for i in range(first, max(last, first + 1), _BLOCK)
+            for rows in [slice(i, min(i + _BLOCK, last))]
+        ]
+        parts.append(_sorted(*_joined(blocks)))
+    address, deposit, share, counts = _joined(parts)
+    start = torch.zeros(len(address) + 1, dtype=torch.int64, device=address.device)
     torch.cumsum(counts, 0, out=start[1:])
-    shares = Footprint(start=start, deposit=deposit[order], share=share[order], deposits=len(place))
-    return shares, unique // geometry.cells, unique % geometry.cells
+    events = torch.arange(len(charge.table) + 1, device=address.device)
+    edges = torch.searchsorted(address, events * geometry.cells)
+    event = torch.repeat_interleave(events[:-1], edges[1:] - edges[:-1], output_size=len(address))
+    shares = Footprint(start=start, deposit=deposit, share=share, deposits=len(place))
+    return shares, event, address - event * geometry.cells
+
+
+def _joined(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Return the columns of all parts, one after the other."""
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def _groups(event: Tensor) -> list[tuple[int, int]]:
+    """Return first and last row of groups of whole events, each of about ``_BLOCK`` deposits or one larger event.
+
+    Groups can be sorted one by one; on a CPU a small one stays in the cache, on a GPU one is best.
+    """
+    if event.device.type != "cpu" or len(event) == 0:
+        return [(0, len(event))]
+    ends = [*(np.flatnonzero(np.diff(event.numpy())) + 1).tolist(), len(event)]
+    groups = []
+    first = 0
+    for end, following in pairwise([*ends, 2 * len(event) + _BLOCK]):
+        if following - first > _BLOCK:
+            groups.append((first, end))
+            first = end
+    return groups
 
 
 def _block(
-    place: Tensor, time: Tensor, diffusion: tuple[Tensor, Tensor], event: Tensor, first: int, geometry: Geometry
+    place: Tensor, time: Tensor, diffusion: tuple[Tensor, Tensor], origin: Tensor, first: int, geometry: Geometry
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return address, deposit and share of each contribution of a block of deposits."""
-    cell, cloud = geometry.shares(place, time, diffusion)
-    share = _whole_shares(cloud)
-    address = cell + (event * geometry.cells)[:, None, None]
-    row = torch.arange(first, first + len(place), device=place.device)[:, None, None].expand_as(share)
-    taken = torch.nonzero(share.flatten()).squeeze(1)
-    return address.flatten()[taken], row.flatten()[taken], share.flatten()[taken]
+    """Return address, deposit and share of each contribution of a block of deposits, numbered from ``first``."""
+    cell, cloud = (part.movedim(0, -1) for part in geometry.shares(place, time, diffusion))
+    share = _whole_shares(cloud).flatten()
+    row = torch.arange(first, first + len(place), dtype=torch.int32, device=place.device).expand(cell.shape)
+    taken = true_rows(share > 0)
+    address = (cell + origin).flatten().index_select(0, taken)
+    return address, row.flatten().index_select(0, taken), share.index_select(0, taken).to(torch.int64)
+
+
+def _sorted(address: Tensor, deposit: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the cells' addresses, ascending, the contributions in that order, and how many each cell has."""
+    address, order = torch.sort(address)
+    fresh = torch.ones_like(address, dtype=torch.bool)
+    torch.ne(address[1:], address[:-1], out=fresh[1:])
+    first = true_rows(fresh)
+    counts = torch.diff(first, append=first.new_tensor([len(address)]))
+    return address.index_select(0, first), deposit.index_select(0, order), share.index_select(0, order), counts
 
 
 def _whole_shares(cloud: Tensor) -> Tensor:
-    """Round shares (deposit, group, n) to whole units; each group that has any adds up to one.
+    """Round shares (group, n, deposit) to whole units; each group that has any adds up to one.
 
     The largest share takes the remainder; what lies outside the lattice is spread over what lies inside.
     """
+    # Whole numbers below 2^37 in float64: the quotients differ from the next whole number by 2^-18 at least, so that
+    # rounding down is exact, as it would be for integers, and faster.
     unit = round(1.0 / WEIGHT_UNIT)
-    whole = torch.round(cloud * unit).to(torch.int64)
-    whole = torch.where(cloud >= SMALLEST_SHARE, whole, 0)
-    total = whole.sum(dim=2, keepdim=True)
-    whole = whole * unit // total.clamp(min=1)
-    rest = torch.where(total > 0, unit - whole.sum(dim=2, keepdim=True), 0)
-    return whole.scatter_add(2, whole.argmax(dim=2, keepdim=True), rest)
+    whole = torch.where(cloud >= SMALLEST_SHARE, torch.round(cloud * unit), 0.0)
+    total = whole.sum(dim=1, keepdim=True)
+    whole = whole.mul_(unit).div_(total.clamp(min=1.0)).floor_()
+    rest = torch.where(total > 0, unit - whole.sum(dim=1, keepdim=True), 0.0)
+    return whole.scatter_add_(1, _largest(whole), rest)
+
+
+def _largest(whole: Tensor) -> Tensor:
+    """Return int64 (group, 1, deposit): where the largest of whole numbers (group, n, deposit) is, the first of equals.
+
+    ``argmax`` along a dimension that is not the last walks through memory in strides; a maximum does not.
+    """
+    n = whole.shape[1]
+    rank = torch.arange(n - 1, -1, -1, dtype=whole.dtype, device=whole.device)[:, None]
+    top = torch.add(rank, whole, alpha=n).amax(dim=1, keepdim=True)
+    return n - 1 - top.remainder_(n).to(torch.int64)

@@ -130,20 +130,23 @@ class Geometry:
                 share out one deposit's whole charge: pixels have one group, wire planes one a plane.
             share: float64 (deposit, group, n), 0 outside the lattice; each group adds up to 1, or to less at the faces.
         """
-        index = self.index(position)
-        fraction = position / self.pitch - index
+        # The deposit is the last index of all tensors here, so that each operation runs along memory.
+        index = self.index(position).T
+        fraction = position.T / self.pitch - index
         along, across = (torch.as_tensor(one, dtype=torch.float64, device=position.device) for one in diffusion)
-        widths = [diffusion_width(constant, drift_time) / self.pitch for constant in (along, across, across)]
-        cloud = axis_shares(fraction, torch.stack(widths, dim=1))
-        step = torch.tensor([-1, 0, 1], device=position.device)
-        neighbour = index[:, :, None] + step
-        shape = torch.tensor(self.shape, device=position.device)[:, None]
-        cloud = torch.where((neighbour >= 0) & (neighbour < shape), cloud, 0.0)
-        x, y, z = cloud[:, 0, :, None, None], cloud[:, 1, None, :, None], cloud[:, 2, None, None, :]
+        widths = [diffusion_width(constant, drift_time) / self.pitch for constant in (along, across)]
+        step = torch.tensor([-1, 0, 1], device=position.device)[:, None]
+        axes = []
+        for axis, edge in enumerate(self.shape):
+            neighbour = index[axis] + step
+            cloud = axis_shares(fraction[axis], widths[min(axis, 1)]).T
+            axes.append(torch.where((neighbour >= 0) & (neighbour < edge), cloud, 0.0))
+        x, y, z = axes[0][:, None, None], axes[1][:, None], axes[2]
         _, ny, nz = self.shape
-        offset = (step[:, None, None] * ny + step[None, :, None]) * nz + step[None, None, :]
-        centre = (index[:, 0] * ny + index[:, 1]) * nz + index[:, 2]
-        return centre[:, None, None] + offset.reshape(27), (x * y * z).reshape(-1, 1, 27)
+        offset = (step[:, None] * ny + step) * nz
+        centre = (index[0] * ny + index[1]) * nz + index[2]
+        cell = (offset[:, :, None] + step.T[0][:, None]).reshape(27, 1) + centre
+        return cell.T[:, None], (x * y * z).reshape(27, -1).T[:, None]
 
     def convolve(self, cells: Cells) -> Cells:
         """Return the signal of the collected charge at the input of the electronics: pixels see the charge itself."""

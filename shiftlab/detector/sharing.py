@@ -28,4 +28,5 @@ def axis_shares(fraction: Tensor, sigma: Tensor) -> Tensor:
     edges = [torch.erf((k - fraction) / scale) for k in (-1, 0, 1, 2)]
     below, here, above = (high - low for low, high in pairwise(edges))
     total = below + here + above
-    return torch.stack([below / total, here / total, above / total], dim=-1)
+    # Each cell's shares lie together in memory.
+    return torch.stack([below / total, here / total, above / total]).movedim(0, -1)
