@@ -58,7 +58,7 @@ class Detector:
         """Order the effects and refuse a chain that cannot run."""
         for effect in self.effects:
             _refuse_unfit(effect, self.geometry)
-        order = sorted(self.effects, key=lambda effect: STAGES.index(effect.stage))
+        order = sorted(self.effects, key=lambda effect: (STAGES.index(effect.stage), effect.order))
         object.__setattr__(self, "effects", tuple(order))
         names = [effect.name for effect in order]
         for name in names:

@@ -61,6 +61,7 @@ class Effect(ABC, Generic[State]):
         stage: Where in the chain it acts, one of ``STAGES`` or ``SCINTILLATOR_STAGES``.
         catalogue: Numbers of the shifts of the catalogue that it covers, say ``("G1", "G2")``.
         parameters: Its parameters with their default priors.
+        order: Place among the effects of its stage, ascending; those of one place act in the order listed.
         readout: Kind of read-out that it makes sense for.
         needs: Fields of the state that it reads.
         changes: Fields of the state that it may change; all others stay equal bit for bit.
@@ -71,6 +72,7 @@ class Effect(ABC, Generic[State]):
     name: ClassVar[str]
     stage: ClassVar[str]
     catalogue: ClassVar[tuple[str, ...]] = ()
+    order: ClassVar[int] = 0
     readout: ClassVar[Literal["any", "pixels", "wires"]] = "any"
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     needs: ClassVar[tuple[str, ...]]

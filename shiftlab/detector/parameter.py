@@ -23,7 +23,8 @@ class Parameter:
         bounds: Smallest and largest physical value, both allowed.
         identity: Value at which the effect leaves its input untouched, None when there is none.
         scope: ``run`` (one value for all events) or ``event``.
-        two_sided: False when only positive nuisances mean something.
+        two_sided: False when only positive nuisances mean something; always so where the nominal value is the
+            smallest that is allowed, say no cross-talk at all.
         scale: ``linear``: nominal + n sigma; ``log``: nominal (1 + sigma)^n.
         source: Where nominal and sigma come from.
         confidence: A read or computed, B quoted, C judgement (to be confirmed).
@@ -60,6 +61,8 @@ class Parameter:
             raise ConfigError(f"{self.name}: sigma {self.sigma} must be a number that is not negative.")
         if self.scale not in ("linear", "log"):
             raise ConfigError(f"{self.name}: scale '{self.scale}' must be 'linear' or 'log'.")
+        if self.sigma > 0 and self.nominal == low:
+            object.__setattr__(self, "two_sided", False)
 
     def value(self, nuisance: float) -> float:
         """Return the physical value at a displacement of ``nuisance`` sigma.

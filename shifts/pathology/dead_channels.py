@@ -15,6 +15,7 @@ class DeadChannels(Effect[Cells]):
 
     name: ClassVar[str] = "dead_channels"
     stage: ClassVar[str] = "mask"
+    catalogue: ClassVar[tuple[str, ...]] = ("P1",)
     needs: ClassVar[tuple[str, ...]] = ("cell",)
     changes: ClassVar[tuple[str, ...]] = ("event", "key", "cell", "electrons")
     parameters = (
@@ -43,6 +44,7 @@ class DeadChips(Effect[Cells]):
 
     name: ClassVar[str] = "dead_chips"
     stage: ClassVar[str] = "mask"
+    catalogue: ClassVar[tuple[str, ...]] = ("P2",)
     needs: ClassVar[tuple[str, ...]] = ("cell",)
     changes: ClassVar[tuple[str, ...]] = ("event", "key", "cell", "electrons")
     parameters = (

@@ -21,6 +21,7 @@ class Gain(Effect[Cells]):
 
     name: ClassVar[str] = "gain"
     stage: ClassVar[str] = "amplify"
+    catalogue: ClassVar[tuple[str, ...]] = ("E1", "E3")
     needs: ClassVar[tuple[str, ...]] = ("cell", "electrons")
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
     parameters = (

@@ -78,6 +78,7 @@ class Noise(Effect[Cells]):
 
     name: ClassVar[str] = "noise"
     stage: ClassVar[str] = "add_noise"
+    catalogue: ClassVar[tuple[str, ...]] = ("E7",)
     needs: ClassVar[tuple[str, ...]] = ("event", "key", "cell", "electrons", "floor")
     changes: ClassVar[tuple[str, ...]] = ("event", "key", "cell", "electrons")
     parameters = (

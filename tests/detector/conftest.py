@@ -58,7 +58,7 @@ def small() -> Geometry:
 @pytest.fixture(scope="session")
 def chamber(small: Geometry) -> Detector:
     """The pixel chamber's effects in the small cube."""
-    return Detector("small", small, tuple(effects().get(name)() for name in EFFECTS))
+    return Detector("small", small, tuple(effects().get(name)() for name in EFFECTS), allow_double_counting=True)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,11 @@ def test_identity_universe_is_nominal_bit_for_bit(chamber, deposits):
     nominal = chamber.image(chamber.prepare(deposits))
     zeros = tuple((nuisance.name, 0.0) for nuisance in chamber.nuisances)
     again = Detector.from_config(
-        {"geometry": chamber.geometry.to_dict(), "effects": {e.name: {} for e in chamber.effects}}
+        {
+            "geometry": chamber.geometry.to_dict(),
+            "effects": {e.name: {} for e in chamber.effects},
+            "allow_double_counting": True,
+        }
     )
     assert same(nominal, again.image(deposits, Universe("identity", zeros, throw=17, group="control")))
 
@@ -85,7 +89,9 @@ def test_events_stay_when_they_lose_everything(chamber, deposits):
     image = chamber.image(deposits)
     assert image.events is deposits.events
     assert len(image) == 6
-    silent = Detector("quiet", chamber.geometry, tuple(e for e in chamber.effects if e.name != "noise"))
+    silent = Detector(
+        "quiet", chamber.geometry, tuple(e for e in chamber.effects if e.name != "noise"), allow_double_counting=True
+    )
     image = silent.image(deposits)
     assert int(image.offsets[2] - image.offsets[1]) == 0
     assert bool((image.energy > 0).all())
@@ -132,7 +138,9 @@ def test_events_prepared_for_another_lattice_are_refused(chamber, deposits):
 def test_calibration_undoes_the_mean_response(chamber, deposits):
     """Without threshold, noise and dead channels, minimum-ionising tracks get their energy back to 2%."""
     names = ("recombination", "lifetime", "gain")
-    plain = Detector("plain", chamber.geometry, tuple(effects().get(name)() for name in names))
+    plain = Detector(
+        "plain", chamber.geometry, tuple(effects().get(name)() for name in names), allow_double_counting=True
+    )
     recorded = float(plain.image(deposits).energy.double().sum())
     true = float(plain.prepare(deposits).charge.energy.sum())
     assert recorded == pytest.approx(true, rel=0.02)
@@ -171,6 +179,6 @@ def test_a_chain_that_cannot_run_is_refused(chamber):
 
 def test_effects_act_in_the_order_of_their_stages(chamber):
     """However they are listed: noise comes before gain, gain before the mask, the threshold last."""
-    turned = Detector("d", chamber.geometry, tuple(reversed(chamber.effects)))
+    turned = Detector("d", chamber.geometry, tuple(reversed(chamber.effects)), allow_double_counting=True)
     stages = [effect.stage for effect in turned.effects]
     assert stages == ["recombine", "drift", "add_noise", "amplify", "mask", "mask", "threshold"]
