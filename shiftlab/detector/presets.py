@@ -16,6 +16,17 @@ _EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
     "pixel_lar": ("recombination", "lifetime", "noise", "gain", "dead_channels", "dead_chips", "threshold"),
 }
 
+_ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
+    # Each pair is two independent residuals: noise is measured with pulser triggers, the threshold with injected
+    # charge; the gain has the residual of its pulser calibration, recombination that of its model.
+    "pixel_lar": (
+        "noise_enc+threshold_level",
+        "gain_scale+recombination_alpha",
+        "gain_scale+recombination_birks_a",
+        "gain_scale+recombination_emb_alpha",
+    ),
+}
+
 
 def detector(name: str = "pixel_lar") -> Detector:
     """Return a detector with default values: ``pixel_lar``, a 2.3 m cube of argon read by 3 mm pixels.
@@ -26,4 +37,5 @@ def detector(name: str = "pixel_lar") -> Detector:
     """
     if name not in _EFFECTS:
         raise UnknownNameError("detector", name, _EFFECTS)
-    return Detector(name, Geometry(), tuple(effects().get(effect)() for effect in _EFFECTS[name]))
+    made = tuple(effects().get(effect)() for effect in _EFFECTS[name])
+    return Detector(name, Geometry(), made, allow_double_counting=_ALLOWED[name])

@@ -1,4 +1,4 @@
-"""Electron-ion recombination: the fraction of ionisation electrons that escape, by modified box or Birks' law."""
+"""Electron-ion recombination: the fraction of ionisation electrons that escape, by one of four laws."""
 
 from __future__ import annotations
 
@@ -8,44 +8,37 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Charge, Effect, Medium, Parameter, Stream, Value
+from shiftlab.detector import Charge, ConfigError, Effect, Medium, Parameter, Stream, Value
 from shiftlab.units import MIP_DEDX
+from shifts.charge.recombination_laws import birks, doke_birks, ellipsoid_box, modified_box
 
-__all__ = ["Recombination", "birks", "modified_box"]
+__all__ = ["MEAN_COSINE", "SMALLEST_DEDX", "Recombination", "birks", "doke_birks", "ellipsoid_box", "modified_box"]
 
 _BOX: Final = 0.0
 _BIRKS: Final = 1.0
+_EMB: Final = 2.0
+_DOKE: Final = 3.0
 
 SMALLEST_DEDX: Final = 1.0
 """MeV/cm; smaller values, and point deposits, are treated as this one (larsim ISCalcCorrelated)."""
 
+MEAN_COSINE: Final = 3.0**-0.5
+"""|cos| of a track of unknown direction: root mean square over all directions."""
 
-def modified_box(dedx: Tensor, alpha: Value, beta: Value, efield: Value, density: Value) -> Tensor:
-    """Return the escaping fraction ln(alpha + xi) / xi, xi = beta dE/dx / (rho E), not below 0.
-
-    ArgoNeuT, arXiv:1306.1712. ``dedx`` in MeV/cm (positive), ``beta`` in (kV/cm)(g/cm2)/MeV,
-    ``efield`` in kV/cm, ``density`` in g/cm3; any shape.
-    """
-    xi = dedx * (beta / (density * efield))
-    return torch.clamp(torch.log(alpha + xi) / xi, min=0.0)
-
-
-def birks(dedx: Tensor, a: Value, k: Value, efield: Value, density: Value) -> Tensor:
-    """Return the escaping fraction A / (1 + k dE/dx / (rho E)).
-
-    ICARUS, Amoruso et al., NIM A523 (2004) 275. Units as in ``modified_box``.
-    """
-    # A plain number over a tensor would be rounded twice: torch multiplies it by the reciprocal.
-    return torch.as_tensor(a, dtype=dedx.dtype, device=dedx.device) / (1.0 + dedx * (k / (density * efield)))
+_GAIN: Final = "a calibration with minimum-ionising muons fixes gain times recombination, and leaves one residual"
 
 
 class Recombination(Effect[Charge]):
-    """Charge that escapes recombination, from each step's own dE/dx."""
+    """Charge that escapes recombination, from each step's own dE/dx, and its angle to the field where the law asks."""
 
     name: ClassVar[str] = "recombination"
     stage: ClassVar[str] = "recombine"
+    catalogue: ClassVar[tuple[str, ...]] = ("G1", "G2", "G3", "G4")
     needs: ClassVar[tuple[str, ...]] = ("dedx", "electrons")
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
+    double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = tuple(
+        (parameter, "gain_scale", _GAIN) for parameter in ("alpha", "birks_a", "emb_alpha")
+    )
     parameters = (
         Parameter(
             "alpha",
@@ -92,38 +85,102 @@ class Recombination(Effect[Charge]):
             doc="Birks: quenching per dE/dx.",
         ),
         Parameter(
+            "emb_alpha",
+            0.904,
+            0.008,
+            "1",
+            (0.8, 1.0),
+            requires=("model", _EMB),
+            source="larsim simulationservices.fcl (ICARUS, arXiv:2407.12969); size from sbndcode recomb_variations",
+            confidence="A",
+            doc="Ellipsoid box: moves minimum-ionising tracks most.",
+        ),
+        Parameter(
+            "emb_beta90",
+            0.204,
+            0.008,
+            "(kV/cm)(g/cm2)/MeV",
+            (0.15, 0.25),
+            requires=("model", _EMB),
+            source="larsim simulationservices.fcl (ICARUS, arXiv:2407.12969); size from sbndcode recomb_variations",
+            confidence="A",
+            doc="Ellipsoid box: quenching of steps across the field; 1.7% of the charge at 10 MeV/cm.",
+        ),
+        Parameter(
+            "emb_r",
+            1.25,
+            0.02,
+            "1",
+            (1.0, 10.0),
+            requires=("model", _EMB),
+            source="larsim simulationservices.fcl (ICARUS, arXiv:2407.12969); size from sbndcode recomb_variations",
+            confidence="A",
+            doc="Ellipsoid box: how much more steps along the field recombine; 1 is the modified box.",
+        ),
+        Parameter(
             "model",
             _BOX,
             0.0,
             "1",
-            (_BOX, _BIRKS),
+            (_BOX, _DOKE),
             two_sided=False,
-            source="the two models in common use",
+            source="arXiv:1306.1712 (box), NIM A523 (2004) 275 (Birks), arXiv:2407.12969 (ellipsoid), NEST 2.1 and "
+            "edep-sim (Doke-Birks)",
             confidence="A",
-            choices=("modified_box", "birks"),
-            doc="Which law gives the escaping fraction.",
+            choices=("modified_box", "birks", "emb", "doke_birks"),
+            doc="Which law gives the escaping fraction; emb needs the directions of steps.",
         ),
     )
 
+    def needed(self, values: Mapping[str, float]) -> tuple[str, ...]:
+        """Return also ``cosine`` where the law depends on the angle to the field."""
+        return (*self.needs, "cosine") if values["model"] == _EMB else self.needs
+
     def apply(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
-        """Multiply each deposit's charge by the escaping fraction at its dE/dx."""
+        """Multiply each deposit's charge by the escaping fraction at its dE/dx.
+
+        Raises:
+            ConfigError: the law needs directions, and the deposits have none.
+        """
         dedx = torch.clamp(events.dedx, min=SMALLEST_DEDX)
         rows = {name: events.per_row(value) for name, value in values.items()}
         argon = (events.efield, events.per_row(events.medium.density))
-        return events.with_electrons(events.electrons * _fraction(dedx, rows, *argon))
+        return events.with_electrons(events.electrons * _fraction(dedx, rows, events.cosine, *argon))
 
     def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
-        """Return the escaping fraction at the dE/dx of a minimum-ionising muon, 2.1 MeV/cm."""
-        return _fraction(torch.full_like(drift_time, MIP_DEDX), values, medium.efield, medium.density)
+        """Return the escaping fraction at the dE/dx of a minimum-ionising muon, 2.1 MeV/cm.
+
+        The ellipsoid box is taken at the mean of cos^2 over all directions, 1/3.
+        """
+        cosine = torch.full_like(drift_time, MEAN_COSINE)
+        return _fraction(torch.full_like(drift_time, MIP_DEDX), values, cosine, medium.efield, medium.density)
 
 
-def _fraction(dedx: Tensor, values: Mapping[str, Value], efield: Value, density: Value) -> Tensor:
-    medium = (efield, density)
+def _fraction(
+    dedx: Tensor, values: Mapping[str, Value], cosine: Tensor | None, efield: Value, density: Value
+) -> Tensor:
+    """Return the escaping fraction by the law of each row."""
     model = values["model"]
     if not isinstance(model, Tensor):
-        if model == _BIRKS:
-            return birks(dedx, values["birks_a"], values["birks_k"], *medium)
-        return modified_box(dedx, values["alpha"], values["beta"], *medium)
-    by_birks = birks(dedx, values["birks_a"], values["birks_k"], *medium)
-    by_box = modified_box(dedx, values["alpha"], values["beta"], *medium)
-    return torch.where(model == _BIRKS, by_birks, by_box)
+        return _by_law(float(model), dedx, values, cosine, efield, density)
+    result = _by_law(_BOX, dedx, values, cosine, efield, density)
+    for law in (_BIRKS, _EMB, _DOKE):
+        chosen = model == law
+        if bool(chosen.any()):
+            result = torch.where(chosen, _by_law(law, dedx, values, cosine, efield, density), result)
+    return result
+
+
+def _by_law(
+    law: float, dedx: Tensor, values: Mapping[str, Value], cosine: Tensor | None, efield: Value, density: Value
+) -> Tensor:
+    if law == _BIRKS:
+        return birks(dedx, values["birks_a"], values["birks_k"], efield, density)
+    if law == _DOKE:
+        return doke_birks(dedx, efield, density)
+    if law == _BOX:
+        return modified_box(dedx, values["alpha"], values["beta"], efield, density)
+    if cosine is None:
+        raise ConfigError("recombination: the law emb needs directions of steps, which these deposits do not have.")
+    own = (values["emb_alpha"], values["emb_beta90"], values["emb_r"])
+    return ellipsoid_box(dedx, *own, cosine, efield, density)

@@ -14,7 +14,8 @@ from shiftlab.detector.calibration import muon_peak, track_dedx
 @pytest.fixture(scope="module")
 def image(small, tracks):
     """Muons seen without threshold, noise or dead channels."""
-    plain = Detector("plain", small, tuple(effects().get(name)() for name in ("recombination", "lifetime", "gain")))
+    names = ("recombination", "lifetime", "gain")
+    plain = Detector("plain", small, tuple(effects().get(name)() for name in names), allow_double_counting=True)
     return plain.image(tracks((220,) * 40, seed=3))
 
 

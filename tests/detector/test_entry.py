@@ -129,7 +129,8 @@ def test_without_recombination_the_electrons_are_taken_as_they_are(own):
 def test_events_traced_back_through_another_recombination_are_refused(chamber, own, deposits):
     """Their charge depends on the nominal values; that of deposits without electrons does not."""
     other = Recombination({"alpha": replace(Recombination.parameters[0], nominal=0.9)})
-    detector = Detector("other", chamber.geometry, (other, *(e for e in chamber.effects if e.name != "recombination")))
+    others = tuple(e for e in chamber.effects if e.name != "recombination")
+    detector = Detector("other", chamber.geometry, (other, *others), allow_double_counting=True)
     with pytest.raises(ConfigError, match="another nominal recombination"):
         detector.image(chamber.prepare(own))
     assert len(detector.image(chamber.prepare(deposits))) == len(deposits)
