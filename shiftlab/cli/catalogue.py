@@ -123,7 +123,7 @@ def _show_effect(given: argparse.Namespace) -> int:
     from shiftlab.config import locate
     from shiftlab.detector import detector, effects
     from shiftlab.events import read
-    from shiftlab.report.show import show_effect
+    from shiftlab.report.show_effect import show_effect
 
     effects().get(given.name)
     output = given.output or Path(f"{given.name}.png")

@@ -1,9 +1,9 @@
-"""Pictures of single events: what was deposited, what the nominal detector records, and what one effect changes."""
+"""Pictures of single events: what was deposited, and what the nominal detector records."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,15 +18,25 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
-from shiftlab.detector import NOMINAL, Detector, Nuisance, Prepared, Universe
-from shiftlab.errors import ConfigError, DataError, UnknownNameError
+from shiftlab.detector import Detector
+from shiftlab.errors import DataError
 from shiftlab.events import Deposits, Image
 from shiftlab.provenance import write_whole
-from shiftlab.report.style import DIVERGING, WIDTH, drawn
+from shiftlab.report.style import WIDTH, drawn
 from shiftlab.report.wording import fixed
 from shiftlab.units import SEMANTIC
 
-__all__ = ["effect_figure", "event_figure", "show_effect", "show_event"]
+__all__ = [
+    "Window",
+    "energy_scale",
+    "event_figure",
+    "pick",
+    "draw_pixels",
+    "plain_ticks",
+    "show_event",
+    "window_of",
+    "write",
+]
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +55,7 @@ _DOT: Final = 5.0
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """The part of the detector that is drawn, in cells: ``low`` inclusive, ``high`` exclusive, along x, y, z."""
 
     low: tuple[int, int, int]
@@ -89,52 +99,28 @@ def show_event(
     """
     from shiftlab.detector import detector as preset
 
-    one = _pick(deposits, n)
+    one = pick(deposits, n)
     recorder = detector or preset("pixel_lar")
-    return _write(event_figure(one, image.take([n]) if image is not None else recorder.image(one), recorder), path)
-
-
-def show_effect(
-    detector: Detector, deposits: Deposits, effect_name: str, path: Path | str, *, n: int | None = None
-) -> Path:
-    """Write a PNG of what one effect does to one event: nominal, +1 sigma, and both differences.
-
-    The event is the first nue CC one, else the first one, where ``n`` does not name another.
-
-    Raises:
-        UnknownNameError: the detector has no effect of that name.
-        ConfigError: no parameter of the effect is uncertain.
-        DataError: there is no such event, or it has no deposits.
-        RunError: the file cannot be written.
-    """
-    names = [effect.name for effect in detector.effects]
-    if effect_name not in names:
-        raise UnknownNameError("effect of this detector", effect_name, names)
-    nuisances = [nuisance for nuisance in detector.nuisances if nuisance.effect == effect_name]
-    if not nuisances:
-        raise ConfigError(f"effect '{effect_name}': no parameter of it is uncertain, so there is no shift to show.")
-    samples = deposits.events.sample
-    chosen = n if n is not None else samples.index("nue_cc") if "nue_cc" in samples else 0
-    return _write(effect_figure(_pick(deposits, chosen), detector, nuisances), path)
+    return write(event_figure(one, image.take([n]) if image is not None else recorder.image(one), recorder), path)
 
 
 @drawn
 def event_figure(deposits: Deposits, image: Image, detector: Detector) -> Figure:
     """Draw one event: deposits above, recorded voxels below, three projections each."""
-    window = _window(deposits, detector)
+    window = window_of(deposits, detector)
     figure = Figure(figsize=(WIDTH, 6.6))
     above, below = figure.subplots(2, 3)
     views = [window.project(image, *view) for view in _VIEWS]
-    norm = _energy_scale(views)
+    norm = energy_scale(views)
     for axes, (across, up) in zip(above, _VIEWS, strict=True):
         _deposits(axes, deposits, across, up)
         _frame(axes, window, across, up)
     for axes, (across, up), energy in zip(below, _VIEWS, views, strict=True):
-        pixels = _pixels(axes, window, across, up, energy, norm, "viridis")
+        pixels = draw_pixels(axes, window, across, up, energy, norm, "viridis")
         _frame(axes, window, across, up)
     bar = figure.colorbar(pixels, ax=list(below), pad=0.01)
     bar.set_label("energy / MeV per pixel", loc="center")
-    _plain_ticks(bar)
+    plain_ticks(bar)
     above[0].set_title(f"deposits: {fixed(float(deposits.energy.sum()), 1)} MeV", loc="left")
     voxels = f"nominal image: {len(image.cell)} voxels, {fixed(float(image.energy.sum()), 1)} MeV"
     below[0].set_title(voxels, loc="left")
@@ -148,63 +134,7 @@ def event_figure(deposits: Deposits, image: Image, detector: Detector) -> Figure
     return figure
 
 
-@drawn
-def effect_figure(deposits: Deposits, detector: Detector, nuisances: list[Nuisance]) -> Figure:
-    """Draw, per nuisance, the nominal image, the one at +1 sigma and both differences, seen from above."""
-    prepared = detector.prepare(deposits)
-    nominal = detector.image(prepared, NOMINAL)
-    window = _window(deposits, detector)
-    figure = Figure(figsize=(WIDTH * 1.1, 3.9 * len(nuisances)))
-    grid = figure.subplots(len(nuisances), 4, squeeze=False, sharey=True)
-    across, up = _VIEWS[0]
-    for line, nuisance in zip(grid, nuisances, strict=True):
-        strengths = (1.0, -1.0) if nuisance.parameter.two_sided else (1.0,)
-        shifted = [_shifted(detector, prepared, nuisance.name, strength) for strength in strengths]
-        _effect_row(figure, line, window, nuisance, nominal, shifted)
-        for axes in line[: 2 + len(strengths)]:
-            _frame(axes, window, across, up)
-        for axes in line[1:]:
-            axes.set_ylabel("")
-        for axes in line[2 + len(strengths) :]:
-            axes.set_axis_off()
-        unit = "" if nuisance.parameter.unit in ("", "1") else f" / {nuisance.parameter.unit}"
-        line[0].set_ylabel(f"{nuisance.name}{unit}\n{_AXES[up]}", loc="center")
-    return figure
-
-
-def _effect_row(
-    figure: Figure, line: Sequence[Axes], window: _Window, nuisance: Nuisance, nominal: Image, shifted: Sequence[Image]
-) -> None:
-    """Draw one nuisance: two images with one energy scale, then the differences with one signed scale."""
-    across, up = _VIEWS[0]
-    base, *views = (window.project(image, across, up) for image in (nominal, *shifted))
-    norm = _energy_scale([base, views[0]])
-    for axes, view in zip(line[:2], (base, views[0]), strict=True):
-        pixels = _pixels(axes, window, across, up, view, norm, "viridis")
-    line[0].set_title(f"nominal: {nuisance.parameter.value(0.0):.4g}\n{_sum(nominal)}")
-    line[1].set_title(f"+1σ: {nuisance.parameter.value(1.0):.4g}\n{_sum(shifted[0])}")
-    signed = _signed_scale([view - base for view in views])
-    used = line[2 : 2 + len(views)]
-    for axes, view, image, sign in zip(used, views, shifted, "+−", strict=False):
-        changes = _pixels(axes, window, across, up, view - base, signed, DIVERGING)
-        if not (view != base).any():
-            axes.text(0.5, 0.5, "no pixel of this event changes", ha="center", transform=axes.transAxes)
-        axes.set_title(f"{sign}1σ less nominal\n{_change(image, nominal)}")
-    _bar(figure, pixels, line[:2], "energy / MeV per pixel")
-    _bar(figure, changes, used, "difference / MeV per pixel")
-
-
-def _shifted(detector: Detector, prepared: Prepared, nuisance: str, strength: float) -> Image:
-    return detector.image(prepared, Universe(f"{nuisance}{strength:+g}", ((nuisance, strength),)))
-
-
-def _bar(figure: Figure, drawn_pixels: PathCollection, panels: Sequence[Axes], label: str) -> None:
-    bar = figure.colorbar(drawn_pixels, ax=list(panels), location="bottom", aspect=40, pad=0.02)
-    bar.set_label(label, loc="center")
-    _plain_ticks(bar)
-
-
-def _plain_ticks(bar: Colorbar) -> None:
+def plain_ticks(bar: Colorbar) -> None:
     """Mark a logarithmic bar at 1, 2 and 5 times the powers of ten, in plain numbers."""
     if isinstance(bar.norm, LogNorm):
         bar.locator = LogLocator(10, (1.0, 2.0, 5.0))
@@ -213,7 +143,12 @@ def _plain_ticks(bar: Colorbar) -> None:
         bar.update_ticks()
 
 
-def _pick(deposits: Deposits, n: int) -> Deposits:
+def pick(deposits: Deposits, n: int) -> Deposits:
+    """Return event ``n`` alone.
+
+    Raises:
+        DataError: there is no such event, or it has no deposits.
+    """
     if not 0 <= n < len(deposits):
         raise DataError(f"event {n} is asked for; the file has events 0 to {len(deposits) - 1}.")
     one = deposits.take([n])
@@ -222,7 +157,7 @@ def _pick(deposits: Deposits, n: int) -> Deposits:
     return one
 
 
-def _window(deposits: Deposits, detector: Detector) -> _Window:
+def window_of(deposits: Deposits, detector: Detector) -> Window:
     """Return a cube of cells around all but the outer 2 % of the energy on either side of each axis."""
     pitch = detector.geometry.pitch
     position, energy = deposits.position.numpy().astype(np.float64), deposits.energy.numpy()
@@ -230,7 +165,7 @@ def _window(deposits: Deposits, detector: Detector) -> _Window:
     side = math.ceil(((inner[:, 1] - inner[:, 0]).max() + 2 * _MARGIN) / pitch)
     low = np.floor(inner.mean(axis=1) / pitch - 0.5 * side).astype(int)
     x, y, z = (int(value) for value in low)
-    return _Window((x, y, z), (x + side, y + side, z + side), pitch)
+    return Window((x, y, z), (x + side, y + side, z + side), pitch)
 
 
 def _inner(values: Floats, weights: Floats) -> tuple[float, float]:
@@ -241,20 +176,13 @@ def _inner(values: Floats, weights: Floats) -> tuple[float, float]:
     return float(values[order][low]), float(values[order][min(high, len(values) - 1)])
 
 
-def _energy_scale(views: list[Floats]) -> LogNorm:
+def energy_scale(views: list[Floats]) -> LogNorm:
     """Return a logarithmic colour scale from the 2 % quantile of the filled pixels to the largest."""
     filled = np.concatenate([view[view > 0] for view in views])
     if filled.size == 0:
         return LogNorm(0.01, 1.0)
     low, high = float(np.quantile(filled, 0.02)), float(filled.max())
     return LogNorm(low, max(high, 1.01 * low))
-
-
-def _signed_scale(differences: list[Floats]) -> Normalize:
-    """Return a linear colour scale centred on zero that holds 98 % of the pixels that changed."""
-    changed = np.concatenate([np.abs(each[each != 0]) for each in differences])
-    limit = float(np.quantile(changed, 0.98)) if changed.size else 1.0
-    return Normalize(-limit, limit)
 
 
 def _deposits(axes: Axes, deposits: Deposits, across: int, up: int) -> None:
@@ -266,8 +194,8 @@ def _deposits(axes: Axes, deposits: Deposits, across: int, up: int) -> None:
         axes.scatter(position[mask, across], position[mask, up], s=size[mask], color=colour, linewidths=0)
 
 
-def _pixels(
-    axes: Axes, window: _Window, across: int, up: int, values: Floats, norm: Normalize, colours: str
+def draw_pixels(
+    axes: Axes, window: Window, across: int, up: int, values: Floats, norm: Normalize, colours: str
 ) -> PathCollection:
     """Draw the pixels of a view that are not zero, the largest last."""
     rows, columns = np.nonzero(values)
@@ -279,7 +207,7 @@ def _pixels(
     )
 
 
-def _frame(axes: Axes, window: _Window, across: int, up: int) -> None:
+def _frame(axes: Axes, window: Window, across: int, up: int) -> None:
     axes.set_xlim(*window.span(across))
     axes.set_ylim(*window.span(up))
     axes.set_aspect("equal")
@@ -287,17 +215,8 @@ def _frame(axes: Axes, window: _Window, across: int, up: int) -> None:
     axes.set_ylabel(_AXES[up])
 
 
-def _sum(image: Image) -> str:
-    return f"{len(image.cell)} voxels, {fixed(float(image.energy.sum()), 1)} MeV"
-
-
-def _change(shifted: Image, nominal: Image) -> str:
-    before, after = float(nominal.energy.sum()), float(shifted.energy.sum())
-    percent = f"{fixed(100 * (after / before - 1), 2, sign=True)} % energy" if before else ""
-    return f"{len(shifted.cell) - len(nominal.cell):+d} voxels, {percent}".replace("-", "−")
-
-
-def _write(figure: Figure, path: Path | str) -> Path:
+def write(figure: Figure, path: Path | str) -> Path:
+    """Write a figure as PNG, whole or not at all, and return its path."""
     path = Path(path)
     save: Callable[..., None] = drawn(figure.savefig)
     with write_whole(path) as temporary:

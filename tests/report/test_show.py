@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from shiftlab.detector import Detector, detector
 from shiftlab.errors import DataError, UnknownNameError
 from shiftlab.events import Deposits, EventTable
-from shiftlab.report.show import effect_figure, event_figure, show_effect, show_event
+from shiftlab.report.show import event_figure, show_event
+from shiftlab.report.show_effect import displacements, effect_figure, show_effect, with_effect
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +70,35 @@ def test_the_energy_in_each_view_is_that_of_the_image(deposits: Deposits, pixels
         assert float(values.sum()) == pytest.approx(float(image.energy.sum()), rel=1e-5)
 
 
-def test_more_gain_reddens_and_less_gain_blues_every_pixel(deposits: Deposits, pixels: Detector) -> None:
-    gain = [nuisance for nuisance in pixels.nuisances if nuisance.name == "gain_scale"]
-    figure = effect_figure(deposits.take([0]), pixels, gain)
-    plus, minus = (axes.collections[0].get_array() for axes in figure.axes[2:4])
-    assert plus is not None
-    assert minus is not None
-    assert float(plus.sum()) > 0 > float(minus.sum())
+def test_more_gain_reddens_every_pixel_and_its_response_is_a_straight_line(
+    deposits: Deposits, pixels: Detector
+) -> None:
+    """Third panel: the difference is positive everywhere; fourth: +2% gain is +2% energy, nominal in the middle."""
+    (gain,) = (one for one in displacements(pixels, "gain") if one.name == "gain_scale")
+    figure = effect_figure(deposits.take([0]), pixels, [gain])
+    change = figure.axes[2].collections[0].get_array()
+    assert change is not None
+    assert float(change.min()) > 0
+    curve, dots = figure.axes[3].get_lines()[:2]
+    assert list(dots.get_xdata()) == [0.98, 1.02]
+    x, y = (np.asarray(values, dtype=float) for values in (curve.get_xdata(), curve.get_ydata()))
+    assert (np.diff(y) > 0).all()
+    assert float(np.interp(1.02, x, y)) == pytest.approx(2.0, abs=0.3)
+
+
+def test_a_choice_of_model_is_drawn_beside_the_nuisances(deposits: Deposits, pixels: Detector) -> None:
+    """Birks is another law for recombination: nominal and shifted panels name the laws."""
+    shown = displacements(pixels, "recombination")
+    birks = next(one for one in shown if one.parameter.choices and one.label == "birks")
+    titles = [axes.get_title() for axes in effect_figure(deposits.take([0]), pixels, [birks]).axes[:2]]
+    assert titles[0].startswith("nominal: modified_box")
+    assert titles[1].startswith("birks")
+
+
+def test_an_effect_that_the_detector_lacks_is_added_at_its_default(deposits: Deposits, pixels: Detector) -> None:
+    """W is no effect of pixel_lar, and double counts with its gain: a picture of it alone is wanted all the same."""
+    assert [one.name for one in displacements(with_effect(pixels, "w_value"), "w_value")] == ["w_value_w"]
+    assert with_effect(pixels, "gain") is pixels
 
 
 def test_show_effect_takes_the_first_nue_event(deposits: Deposits, pixels: Detector, tmp_path: Path) -> None:
