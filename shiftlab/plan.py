@@ -27,6 +27,9 @@ class DataPlan:
         muons: Sample file of the calibration muons; None takes the sample ``calibration_muon`` of
             the evaluation file.
         train: Sample file for training; needed only when something is trained.
+        variations: By name of an effect of the stage ``generate``, file of the same vertices as ``evaluation``,
+            carried by another model.
+        common_vertices: Whether vertices that only one file of a pair has are left out; otherwise they are an error.
         manifest: Split manifest of these files; None uses all events of each.
         part: Part of the manifest that the arms are judged on; needed with a manifest.
         train_part: Part of the manifest that is trained on; no arm is judged on it.
@@ -37,6 +40,8 @@ class DataPlan:
     evaluation: Path
     muons: Path | None = None
     train: Path | None = None
+    variations: Mapping[str, Path] = field(default_factory=dict)
+    common_vertices: bool = False
     manifest: Path | None = None
     part: str | None = None
     train_part: str = "train"
@@ -154,6 +159,7 @@ class StudyConfig:
         plain = self.plain()
         for key in ("evaluation", "muons", "train", "manifest"):
             del plain["data"][key]
+        plain["data"]["variations"] = sorted(plain["data"]["variations"])
         del plain["workers"], plain["arms"]["checkpoints"], plain["plugins"]
         return plain
 

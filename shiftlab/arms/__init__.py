@@ -60,7 +60,7 @@ def load_arms(
     return tuple(found)
 
 
-def predict_all(arms: Sequence[Arm], image: Image, truth: VoxelTruth, tasks: Sequence[Task]) -> list[Outputs]:
+def predict_all(arms: Sequence[Arm], image: Image, truth: VoxelTruth | None, tasks: Sequence[Task]) -> list[Outputs]:
     """Return what ``Arm.predict`` returns for each arm, in their order.
 
     Voxels are grouped, laid beside the truth and summarised once for all arms of one input contract.

@@ -89,7 +89,7 @@ class Arm(ABC):
             ConfigError: there is no such checkpoint, or it is of another kind.
         """
 
-    def predict(self, image: Image, truth: VoxelTruth, tasks: Sequence[Task]) -> Outputs:
+    def predict(self, image: Image, truth: VoxelTruth | None, tasks: Sequence[Task]) -> Outputs:
         """Return float32 (scored event, output) for each task.
 
         Args:

@@ -25,15 +25,15 @@ class Observation:
         contract: How voxels are grouped and transformed.
     """
 
-    def __init__(self, image: Image, truth: VoxelTruth, contract: InputContract) -> None:
-        """Join images and the truth of the same events.
+    def __init__(self, image: Image, truth: VoxelTruth | None, contract: InputContract) -> None:
+        """Join images and the truth of the same events; without truth, no task may ask for labels of voxels.
 
         Raises:
             ConfigError: the lattice is not the contract's.
             DataError: images and truth differ in their number of events.
         """
         contract.require_shape(image.shape, "arms")
-        if len(image) != len(truth):
+        if truth is not None and len(image) != len(truth):
             raise DataError(
                 f"images of {len(image)} events, but the truth of {len(truth)}; they must be the same events."
             )
@@ -60,7 +60,13 @@ class Observation:
 
     @cached_property
     def matched(self) -> MatchedTruth:
-        """Class of each observed voxel and lost truth cells."""
+        """Class of each observed voxel and lost truth cells.
+
+        Raises:
+            DataError: the events came without truth.
+        """
+        if self._truth is None:
+            raise DataError("labels of voxels are asked for, but these events came without them.")
         return match(self.image, self._truth)
 
     @cached_property

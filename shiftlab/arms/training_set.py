@@ -19,7 +19,7 @@ from shiftlab.events.deposits import Deposits
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
 from shiftlab.tasks.task import Task
-from shiftlab.tasks.voxel_truth import match, voxel_truth
+from shiftlab.tasks.voxel_truth import NONE, match, truth_in
 
 __all__ = ["Batch", "TrainingSet", "input_contract", "training_set"]
 
@@ -126,11 +126,16 @@ def training_set(
         advance: Called with the number of events done.
     """
     images, labels = [], []
+    labelled = any(task.level == "voxel" for task in tasks)
     for rows in torch.split(torch.arange(len(deposits)), _CHUNK):
         chunk = deposits.take(rows)
-        image = detector.image(chunk)
+        prepared = detector.prepare(chunk)
+        image = detector.image(prepared)
         images.append(image)
-        labels.append(match(image, voxel_truth(chunk, detector.geometry)).label.to(torch.int8))
+        label = torch.full_like(image.cell, NONE)
+        if labelled:
+            label = match(image, truth_in(detector, prepared, NOMINAL)).label
+        labels.append(label.to(torch.int8))
         advance(len(rows))
     return joined(images, torch.cat(labels), deposits, tasks, input_contract(detector))
 

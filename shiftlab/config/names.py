@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from shiftlab import arms, events, tasks
 from shiftlab.detector import Detector, effects
+from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.events.splits import Manifest
 from shiftlab.plan import StudyConfig
@@ -63,6 +64,7 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         mistakes.append(f"detector: {error}")
         return
     _check_nuisances(study, detector, mistakes)
+    _check_variations(study, detector, mistakes)
 
 
 def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:
@@ -72,6 +74,9 @@ def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: 
         path = getattr(data, key)
         if path is not None and not path.is_file():
             mistakes.append(f"data.{key}: no file '{path}'.")
+    for name, path in data.variations.items():
+        if not path.is_file():
+            mistakes.append(f"data.variations.{name}: no file '{path}'.")
     _check_parts(study, purpose, mistakes)
     if (purpose == "train" or study.retrain) and data.train is None:
         mistakes.append("data.train: missing; training needs a sample, which `make samples` makes.")
@@ -119,7 +124,10 @@ def _check_nuisances(study: StudyConfig, detector: Detector, mistakes: list[str]
         *(("universes.throws", name, ()) for name in universes.throws),
         *(("universes.mip", name, ()) for name in universes.mip),
         *(("injected", name, (value,)) for name, value in study.injected.items()),
-        *(("universes.strengths", name, universes.strengths) for name in parameters),
+        *(
+            ("universes.strengths", name, tuple(s for s in universes.strengths if parameter.two_sided or s > 0))
+            for name, parameter in parameters.items()
+        ),
     ]
     for key, name, strengths in wanted:
         if name not in parameters:
@@ -130,3 +138,16 @@ def _check_nuisances(study: StudyConfig, detector: Detector, mistakes: list[str]
                 parameters[name].value(strength)
             except ConfigError as error:
                 mistakes.append(f"{key}: {name} at {strength:+g} sigma: {error}")
+
+
+def _check_variations(study: StudyConfig, detector: Detector, mistakes: list[str]) -> None:
+    """Add one message for each paired file without its effect, and each such effect without its file."""
+    given = study.data.variations
+    uncertain = {nuisance.effect for nuisance in detector.nuisances}
+    for name in given:
+        if name not in detector.generators:
+            problem = UnknownNameError("effect of the stage generate", name, detector.generators)
+            mistakes.append(f"data.variations.{name}: {problem} detector.effects.{name}={{}} adds it.")
+    for name in detector.generators:
+        if name in uncertain and name not in given:
+            mistakes.append(f"data.variations.{name}: missing; {missing_variation(name)}")

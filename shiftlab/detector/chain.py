@@ -144,15 +144,25 @@ class Detector:
             DataError: a paired file holds other events.
         """
         prepared, values = self._prepared(events), self.values(universe)
-        displaced = [e for e in self._at(("generate",)) if any(values[e.name].values())]
-        if len(displaced) > 1:
-            raise ConfigError(
-                f"universe '{universe.name}' displaces {' and '.join(effect.name for effect in displaced)}: no file "
-                "holds events of both models; a universe can take one variation of generation."
-            )
-        for effect in displaced:
+        displaced = self.displaced_generators(universe)
+        for effect in (one for one in self._at(("generate",)) if one.name in displaced):
             prepared = effect.apply(prepared, values[effect.name], Stream(self.seed, effect.name, universe.throw))
         return prepared
+
+    def displaced_generators(self, universe: Universe) -> tuple[str, ...]:
+        """Return the effects by which a universe takes events from a paired file: none or one.
+
+        Raises:
+            ConfigError: the universe displaces two.
+        """
+        values = self.values(universe)
+        found = tuple(name for name in self.generators if any(values[name].values()))
+        if len(found) > 1:
+            raise ConfigError(
+                f"universe '{universe.name}' displaces {' and '.join(found)}: no file holds events of both models; "
+                "a universe can take one variation of generation."
+            )
+        return found
 
     def refused(self, events: Deposits | Prepared) -> tuple[str, ...]:
         """Return the nuisances that these events cannot answer, since their effect needs what the file lacks."""

@@ -15,7 +15,7 @@ from shiftlab.events.deposits import Deposits, concatenate
 if TYPE_CHECKING:
     from shiftlab.detector.prepared import Prepared
 
-__all__ = ["Twin", "Variations"]
+__all__ = ["Twin", "Variations", "missing_variation"]
 
 Twin: TypeAlias = Deposits | Callable[[], Deposits]
 """Deposits of the same events by another model (``shiftlab.events.pairs``), or what reads them when they are needed."""
@@ -79,16 +79,20 @@ class Variations(Mapping[str, "Prepared"]):
     def _made(self, name: str) -> tuple[Deposits, Prepared]:
         if name not in self.made:
             if name not in self.twins or self.nominal is None or self.prepare is None:
-                raise ConfigError(
-                    f"effect {name} takes its events from a paired file, and none is given: set "
-                    f"data.variations.{name}=FILE, or say variations={{'{name}': deposits}} where events are "
-                    "prepared or responded to."
-                )
+                raise missing_variation(name)
             given = self.twins[name]
             twin = given if isinstance(given, Deposits) else given()
             _refuse_other_events(name, self.nominal, twin)
             self.made[name] = twin, self.prepare(twin)
         return self.made[name]
+
+
+def missing_variation(name: str) -> ConfigError:
+    """Return the error of a universe that takes events from a paired file that is not given."""
+    return ConfigError(
+        f"effect {name} takes its events from a paired file, and none is given: set data.variations.{name}=FILE "
+        f"(respond and Detector.prepare: variations={{'{name}': deposits}}), or leave the effect out."
+    )
 
 
 def _refuse_other_events(name: str, nominal: Deposits, twin: Deposits) -> None:

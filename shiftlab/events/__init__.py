@@ -2,6 +2,7 @@
 
 from shiftlab.events.deposits import Deposits, EventTable, concatenate
 from shiftlab.events.image import Image
+from shiftlab.events.pairs import pair, read_pair
 from shiftlab.events.particles import PARTICLE_COLUMNS, ParticleTable
 from shiftlab.events.reader import (
     BadEvent,
@@ -31,7 +32,9 @@ __all__ = [
     "concatenate",
     "concatenate_tokens",
     "open_events",
+    "pair",
     "read",
+    "read_pair",
     "read_tokens",
     "readers",
     "stream",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,8 +17,10 @@ from tqdm import tqdm
 from shiftlab.arms import Arm
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
+from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
+from shiftlab.events.pairs import pair
 from shiftlab.provenance import digest_file, digest_json, digest_source, versions
 from shiftlab.responses.assembly import assemble
 from shiftlab.responses.budget import measure
@@ -39,6 +41,7 @@ def respond(
     *,
     tasks: Sequence[Task] | None = None,
     muons: Deposits | None = None,
+    variations: Mapping[str, Deposits] | None = None,
     selection: AnalysisSelection | None = None,
     folder: Path | None = None,
     workers: int = 1,
@@ -62,6 +65,8 @@ def respond(
         arms: all arms of all seeds; every arm must have the same seeds.
         tasks: what to predict; None for every registered task.
         muons: the disjoint muon sample, needed when a universe is recalibrated with ``mip``.
+        variations: by name of the effect, the same vertices carried by another model; needed where a universe
+            displaces an effect of the stage ``generate``; matched by ``vertex_uid`` (``shiftlab.events.pair``).
         selection: the analysis selection; None for its default cuts.
         folder: where to keep units and result; None keeps nothing.
         workers: number of processes, at least 1; they share torch's threads (one per core, if not set otherwise).
@@ -82,6 +87,7 @@ def respond(
     """
     _check(events, workers, chunk)
     universes = _with_nominal(universes)
+    twins = _twins(events, detector, universes, variations or {})
     stored = _grid(arms)
     for arm in stored:
         arm.contract.require(input_contract(detector), f"arm '{arm.name}' seed {arm.seed}")
@@ -105,12 +111,14 @@ def respond(
             device=device,
             threads=max(1, torch.get_num_threads() // workers),
             reuse=reuse,
+            variations={name: scratch / f"variation_{name}.h5" for name in twins},
         )
         shutil.rmtree(scratch / "arms", ignore_errors=True)
         for arm in stored:
             arm.save(scratch / "arms")
         record = _record(job, save_deposits(job.events, events))
         record |= {"dataset": events.events.dataset, "mix_revisions": mix_revisions}
+        record["variations"] = {name: save_deposits(job.variations[name], twin) for name, twin in twins.items()}
         plan = digest_json(record)
         finished = folder / "responses.h5"
         if finished.exists():
@@ -132,6 +140,23 @@ def _check(events: Deposits, workers: int, chunk: int) -> None:
     for key, value in (("workers", workers), ("chunk", chunk)):
         if value < 1:
             raise ConfigError(f"{key} = {value}; it must be at least 1.")
+
+
+def _twins(
+    events: Deposits, detector: Detector, universes: Sequence[Universe], given: Mapping[str, Deposits]
+) -> dict[str, Deposits]:
+    """Return the variations that the universes take, matched to the events.
+
+    Raises:
+        ConfigError: a universe varies generation without its paired events, or combines two variations.
+        DataError: the vertices are not the same.
+    """
+    detector.refuse_variations(given)
+    wanted = dict.fromkeys(name for universe in universes for name in detector.displaced_generators(universe))
+    for name in wanted:
+        if name not in given:
+            raise missing_variation(name)
+    return {name: pair(events, given[name])[1] for name in wanted}
 
 
 def _with_nominal(universes: Sequence[Universe]) -> tuple[Universe, ...]:

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from shiftlab.arms import Arm, predict_all
-from shiftlab.detector import Detector, Prepared, Universe
+from shiftlab.detector import NOMINAL, Detector, Prepared, Universe
 from shiftlab.errors import DataError, RunError, ShiftlabError
-from shiftlab.events import open_events, read
+from shiftlab.events import Deposits, open_events, read
 from shiftlab.events.image import Image
 from shiftlab.responses.selection import AnalysisSelection
 from shiftlab.responses.shards import Arrays, Shards, Unit, chunks
-from shiftlab.tasks import Task, VoxelTruth, voxel_truth
+from shiftlab.tasks import Task, VoxelTruth, truth_in
 
 __all__ = ["Job", "StoredArm", "Worker", "work_through"]
 
@@ -62,6 +63,7 @@ class Job:
         device: torch device.
         threads: torch threads of one worker.
         reuse: False prepares the deposits anew for every universe (the control of the reuse).
+        variations: by name of the effect, file of the same events by another model (``save_deposits``).
     """
 
     events: Path
@@ -76,15 +78,16 @@ class Job:
     device: str
     threads: int
     reuse: bool
+    variations: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """What of one chunk does not depend on the universe."""
+    """What of one chunk does not depend on the universe; ``truth`` is None where no task asks for labels of voxels."""
 
     number: int
     prepared: Prepared
-    truth: VoxelTruth
+    truth: VoxelTruth | None
 
 
 class Worker:
@@ -120,8 +123,9 @@ class Worker:
         """Return ``output/<task>`` float32 (arm x seed, event, output), ``selected`` and ``voxels`` (event,)."""
         chunk = self._open(unit.chunk)
         scale = self.job.scales[unit.universe]
-        image = self.job.detector.image(chunk.prepared, self.job.universes[unit.universe], scale=scale)
-        predicted = predict_all(self.arms, image, chunk.truth, self.job.tasks)
+        universe = self.job.universes[unit.universe]
+        image = self.job.detector.image(chunk.prepared, universe, scale=scale)
+        predicted = predict_all(self.arms, image, self._truth(chunk, universe), self.job.tasks)
         arrays: Arrays = {
             "selected": self.job.selection(image, self.job.detector.geometry.pitch).cpu().numpy(),
             "voxels": (image.offsets[1:] - image.offsets[:-1]).cpu().numpy(),
@@ -136,10 +140,22 @@ class Worker:
         if self.job.reuse and self._chunk is not None and self._chunk.number == number:
             return self._chunk
         rows = self._ranges[number]
-        deposits = read(self.job.events, events=slice(rows.start, rows.stop)).to(self.job.device)
-        prepared = self.job.detector.prepare(deposits)
-        self._chunk = _Chunk(number, prepared, voxel_truth(deposits, self.job.detector.geometry))
+        twins = {name: partial(self._read, path, rows) for name, path in self.job.variations.items()}
+        prepared = self.job.detector.prepare(self._read(self.job.events, rows), twins)
+        labelled = any(task.level == "voxel" for task in self.job.tasks)
+        truth = truth_in(self.job.detector, prepared, NOMINAL) if labelled else None
+        self._chunk = _Chunk(number, prepared, truth)
         return self._chunk
+
+    def _read(self, path: Path, rows: range) -> Deposits:
+        return read(path, events=slice(rows.start, rows.stop)).to(self.job.device)
+
+    def _truth(self, chunk: _Chunk, universe: Universe) -> VoxelTruth | None:
+        """Return the labels of voxels in a universe: the nominal ones unless it moves charge or varies generation."""
+        detector = self.job.detector
+        if chunk.truth is None or not (detector.moves(universe) or detector.displaced_generators(universe)):
+            return chunk.truth
+        return truth_in(detector, chunk.prepared, universe)
 
 
 def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm: StoredArm, image: Image) -> None:

@@ -13,6 +13,7 @@ import torch
 from shiftlab.detector import NOMINAL, Detector, Universe, multisim, unisim
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import Deposits, read
+from shiftlab.events.pairs import pair, refuse_other_medium
 from shiftlab.events.sample import refuse_changed
 from shiftlab.events.splits import Manifest
 from shiftlab.plan import StudyConfig
@@ -25,6 +26,7 @@ __all__ = [
     "make_universes",
     "read_events",
     "read_training",
+    "read_variations",
     "refuse_universes",
     "sample_summary",
 ]
@@ -36,7 +38,8 @@ _MUONS: Final = "calibration_muon"
 def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
     """Return the evaluation events, at most ``data.limit`` of each sample, and the calibration muons.
 
-    With a manifest, both are those of the part ``data.part``; muons of a file of their own are taken whole.
+    With a manifest, both are those of the part ``data.part``; muons of a file of their own are taken whole. With
+    paired files and ``data.common_vertices``, the events are those whose vertex is in every file.
 
     Raises:
         ConfigError: the manifest is broken, or the part is missing or the one that is trained on.
@@ -46,14 +49,37 @@ def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
     if config.data.manifest is not None:
         manifest = Manifest.load(config.data.manifest)
         everything = manifest.select(everything, _evaluated_part(config, manifest))
+    common = torch.ones(len(everything), dtype=torch.bool)
+    if config.data.common_vertices:
+        for path in config.data.variations.values():
+            common &= torch.isin(everything.events.vertex, _read(path).events.vertex)
     rows: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(everything.events.sample):
-        rows[sample].append(i)
+        if sample == _MUONS or common[i]:
+            rows[sample].append(i)
     muons = everything.take(rows.pop(_MUONS, [])) if config.data.muons is None else _read(config.data.muons)
     kept = sorted(i for group in rows.values() for i in group[: config.data.limit])
     if not kept:
         raise DataError(f"{config.data.evaluation}: no event is left to evaluate.")
     return everything.take(kept), muons
+
+
+def read_variations(config: StudyConfig, events: Deposits) -> dict[str, Deposits]:
+    """Return the twins of the evaluation events from the paired files, by name of the effect, in their order.
+
+    Raises:
+        DataError: a file is broken or of another medium, or lacks vertices of these events.
+    """
+    found = {}
+    for name, path in config.data.variations.items():
+        refuse_other_medium(config.data.evaluation, path)
+        try:
+            twin = _read(path)
+            wanted = torch.isin(twin.events.vertex, events.events.vertex)
+            found[name] = pair(events, twin.take(torch.nonzero(wanted).squeeze(1)))[1]
+        except DataError as error:
+            raise DataError(f"data.variations.{name}: {config.data.evaluation} and {path}: {error}") from error
+    return found
 
 
 def _read(path: Path) -> Deposits:
@@ -172,6 +198,7 @@ def identity(config: StudyConfig, device: str) -> dict[str, Any]:
             "versions": versions(),
             "evaluation": digest_file(data.evaluation),
             "muons": digest_file(data.muons) if data.muons else None,
+            "variations": {name: digest_file(path) for name, path in data.variations.items()},
             "train": digest_file(data.train) if data.train and config.retrain else None,
             "manifest": digest_file(data.manifest) if data.manifest else None,
             "checkpoints": weights,

@@ -23,6 +23,7 @@ from shiftlab.run.ingredients import (
     identity,
     make_universes,
     read_events,
+    read_variations,
     refuse_universes,
     sample_summary,
 )
@@ -76,6 +77,7 @@ def report_folder(folder: Path) -> Path:
 def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: bool) -> None:
     study = studies().get(config.name)() if config.name in studies().names() else None
     events, muons = read_events(config)
+    variations = read_variations(config, events)
     detector = replace(Detector.from_config(config.detector), seed=config.seed)
     recorded = sample_summary(detector, events)
     _say(f"detector: {recorded['charge_kept']:.1%} of the charge is above threshold", progress)
@@ -90,6 +92,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
         arms,
         tasks=named_tasks(config.tasks),
         muons=muons,
+        variations=variations,
         selection=config.selection,
         folder=folder.path,
         workers=choose_workers(config, device),

@@ -7,7 +7,7 @@ from functools import cache
 
 from shiftlab.registry import Registry
 from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Task, VoxelTask
-from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match, voxel_truth
+from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match, truth_in, voxel_truth
 
 __all__ = [
     "CANDIDATES",
@@ -19,6 +19,7 @@ __all__ = [
     "match",
     "named_tasks",
     "tasks",
+    "truth_in",
     "voxel_truth",
 ]
 

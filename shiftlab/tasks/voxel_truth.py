@@ -1,4 +1,4 @@
-"""True semantic class and energy of lattice cells, taken from the deposits before any shift."""
+"""True semantic class and energy of lattice cells: labels of deposits, where the read-out takes their charge to be."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from shiftlab.events.image import Image
 from shiftlab.units import SEMANTIC
 
 if TYPE_CHECKING:
+    from shiftlab.detector import Detector, Prepared, Universe
     from shiftlab.detector.geometry import Geometry
 
-__all__ = ["NONE", "TRUTH_THRESHOLD", "MatchedTruth", "VoxelTruth", "match", "voxel_truth"]
+__all__ = ["NONE", "TRUTH_THRESHOLD", "MatchedTruth", "VoxelTruth", "match", "truth_in", "voxel_truth"]
 
 TRUTH_THRESHOLD: Final = 0.13
 """MeV; cells with less true energy are not asked for (PILArNet's cut on voxels)."""
@@ -30,7 +31,8 @@ class VoxelTruth:
 
     Attributes:
         offsets: int64 (event + 1,).
-        cell: int64 (cell,), lattice index, ascending in each event.
+        cell: int64 (cell,), lattice index, ascending in each event; from ``nx ny nz`` on for deposits whose charge
+            is read out nowhere in the lattice: no voxel can be theirs, so that they count as missed.
         semantic: int8 (cell,), the class in ``units.SEMANTIC`` with most energy in the cell.
         energy: float32 (cell,), true energy of all classes together, MeV.
     """
@@ -71,22 +73,48 @@ class MatchedTruth:
     lost: Tensor
 
 
-def voxel_truth(deposits: Deposits, geometry: Geometry) -> VoxelTruth:
+def truth_in(detector: Detector, events: Prepared, universe: Universe) -> VoxelTruth:
+    """Return the labels of events where a universe's read-out takes their charge to be.
+
+    Labels never change, but where the universe moves or delays charge, they follow it. Where it varies generation,
+    they are those of the events that it takes.
+    """
+    generated = detector.generated(events, universe)
+    positions = detector.positions(generated, universe)
+    return voxel_truth(generated.deposits, detector.geometry, generated.rows, positions)
+
+
+def voxel_truth(
+    deposits: Deposits, geometry: Geometry, rows: Tensor | None = None, position: Tensor | None = None
+) -> VoxelTruth:
     """Return the cells that hold deposit midpoints, with class and summed energy.
 
     Deposits outside the lattice and those of unknown class (-1) are left out.
+
+    Args:
+        deposits: with their labels.
+        geometry: volume and lattice.
+        rows: int64 (row,), the deposits inside the volume; None finds them.
+        position: float32 (row, 3), cm, where the read-out takes each of them to be; None where they are.
+            Those that it places outside the lattice keep their labels and are missed.
     """
-    known = geometry.inside(deposits.position) & (deposits.semantic >= 0)
-    cells = geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
-    key = deposits.event_index[known] * cells + geometry.cell(deposits.position[known])
+    if rows is None:
+        rows = torch.nonzero(geometry.inside(deposits.position)).squeeze(1)
+    position = deposits.position[rows] if position is None else position
+    known = deposits.semantic[rows] >= 0
+    rows, position = rows[known], position[known]
+    total = geometry.shape[0] * geometry.shape[1] * geometry.shape[2]
+    cell = geometry.cell(deposits.position[rows])
+    cell = torch.where(geometry.inside(position), geometry.cell(position), total + cell)
+    key = deposits.event_index[rows] * (2 * total) + cell
     unique, inverse = torch.unique(key, return_inverse=True)
     classes = len(SEMANTIC)
     flat = torch.zeros(len(unique) * classes, dtype=torch.float64, device=key.device)
-    flat.index_add_(0, inverse * classes + deposits.semantic[known].long(), deposits.energy[known].double())
+    flat.index_add_(0, inverse * classes + deposits.semantic[rows].long(), deposits.energy[rows].double())
     energy = flat.view(-1, classes)
     offsets = torch.zeros(len(deposits) + 1, dtype=torch.int64, device=key.device)
-    offsets[1:] = torch.bincount(unique // cells, minlength=len(deposits)).cumsum(0)
-    return VoxelTruth(offsets, unique % cells, energy.argmax(1).to(torch.int8), energy.sum(1).float())
+    offsets[1:] = torch.bincount(unique // (2 * total), minlength=len(deposits)).cumsum(0)
+    return VoxelTruth(offsets, unique % (2 * total), energy.argmax(1).to(torch.int8), energy.sum(1).float())
 
 
 def match(image: Image, truth: VoxelTruth, threshold: float = TRUTH_THRESHOLD) -> MatchedTruth:
@@ -98,11 +126,12 @@ def match(image: Image, truth: VoxelTruth, threshold: float = TRUTH_THRESHOLD) -
         threshold: Truth cells with less energy (MeV) than this do not count.
     """
     nx, ny, nz = image.shape
+    places = 2 * nx * ny * nz  # cells of the lattice, then those of deposits that are read out nowhere
     asked = truth.energy >= threshold
     event = torch.repeat_interleave(torch.arange(len(truth), device=truth.cell.device), truth.offsets.diff())[asked]
     semantic = truth.semantic[asked].long()
-    wanted = event * (nx * ny * nz) + truth.cell[asked]
-    seen = image.event_index * (nx * ny * nz) + image.cell
+    wanted = event * places + truth.cell[asked]
+    seen = image.event_index * places + image.cell
     label = torch.full_like(seen, NONE)
     found = torch.zeros(len(wanted), dtype=torch.bool, device=wanted.device)
     if len(seen) and len(wanted):
