@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shiftlab.errors import DataError
+from shiftlab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from shiftlab.detector import Parameter
@@ -25,6 +25,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("list", parents=[common], help="list what is registered")
     listing.add_argument("kind", choices=_KINDS)
     listing.add_argument("--json", action="store_true", help="as JSON, with everything that is known")
+    listing.add_argument("--markdown", action="store_true", help="effects as the page of the documentation")
     listing.set_defaults(action=_list)
 
     show = commands.add_parser("show", help="draw an event or an effect")
@@ -43,6 +44,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _list(given: argparse.Namespace) -> int:
     from shiftlab.config import registry, study_titles
 
+    if given.markdown:
+        return _markdown(given.kind)
     if given.kind == "studies":
         rows = [{"name": name, "title": title} for name, title in study_titles().items()]
     else:
@@ -56,6 +59,16 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
+def _markdown(kind: str) -> int:
+    from shiftlab.cli.effect_pages import catalogue_page
+    from shiftlab.detector import effects
+
+    if kind != "effects":
+        raise ConfigError(f"--markdown writes the page of effects; there is none of {kind}.")
+    print(catalogue_page(effects()), end="")
+    return 0
+
+
 def _entry(kind: type[Any]) -> dict[str, Any]:
     """Return what is known of a registered class, as JSON values."""
     entry: dict[str, Any] = {
@@ -66,6 +79,9 @@ def _entry(kind: type[Any]) -> dict[str, Any]:
         value = getattr(kind, attribute, None)
         if isinstance(value, str):
             entry[attribute] = value
+    for attribute in ("catalogue", "double_counts"):
+        if getattr(kind, attribute, ()):
+            entry[attribute] = getattr(kind, attribute)
     parameters = getattr(kind, "parameters", ())
     if parameters:
         entry["parameters"] = [_parameter(kind.name, one) for one in parameters]
@@ -75,10 +91,25 @@ def _entry(kind: type[Any]) -> dict[str, Any]:
 
 def _parameter(effect: str, one: Parameter) -> dict[str, Any]:
     """Return what is known of a parameter; its nuisance is None when it has no uncertainty."""
-    keys = ("name", "nominal", "sigma", "scale", "unit", "source", "confidence", "choices", "requires", "doc")
+    keys = (
+        "name",
+        "nominal",
+        "sigma",
+        "scale",
+        "unit",
+        "scope",
+        "two_sided",
+        "algebra",
+        "source",
+        "confidence",
+        "choices",
+        "requires",
+        "doc",
+    )
     return {
         "nuisance": f"{effect}_{one.name}" if one.sigma and not one.choices else None,
         "bounds": [bound if math.isfinite(bound) else None for bound in one.bounds],
+        "identity": one.identity if one.identity is None or math.isfinite(one.identity) else str(one.identity),
         **{key: getattr(one, key) for key in keys},
     }
 
@@ -95,6 +126,8 @@ def _short(row: Mapping[str, Any]) -> tuple[str, str, str]:
     middle = row.get("stage") or row.get("statistic") or ""
     if nuisances:
         middle = f"{middle}: {', '.join(nuisances)}"
+    if "catalogue" in row:
+        middle = f"{' '.join(row['catalogue'])} {middle}"
     return row["name"], middle, row.get("about") or row.get("title") or ""
 
 
