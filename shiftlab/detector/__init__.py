@@ -2,6 +2,7 @@
 
 from shiftlab.detector.chain import Detector, Nuisance
 from shiftlab.detector.effect import STAGES, Effect, effects
+from shiftlab.detector.field_map import FieldMap, read_field_map, undisplaced
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.mask import broken
 from shiftlab.detector.medium import Medium, Value
@@ -58,3 +59,5 @@ __all__ = [
     "scintillator_detector",
     "unisim",
 ]
+    "read_field_map",
+    "undisplaced",

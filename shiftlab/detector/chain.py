@@ -77,6 +77,7 @@ class Detector:
     def from_config(cls, config: Mapping[str, Any]) -> Detector:
         """Return the detector of a configuration (``configs/detector/*.yaml``); keys as in ``settings``.
 
+        self._conditions(values, PLACING_STAGES)  # they refuse a geometry that they do not fit
         Raises:
             ConfigError: a key or value is not allowed; the message names it.
         """
@@ -215,7 +216,8 @@ class Detector:
         """
         values = self.values(universe)
         medium = self._conditions(values)
-        times = self.geometry.layer_times(device) * (self.geometry.drift_velocity / float(medium.drift_velocity))
+        # A layer is a time of arrival, whatever the velocity: charge in it has drifted for that time.
+        times = torch.clamp(self.geometry.layer_times(device) - float(medium.offset), min=0.0)
         total = torch.ones_like(times)
         for effect in self.effects:
             total = total * effect.response(medium, times, values[effect.name])
@@ -293,6 +295,7 @@ class Detector:
     def _at(self, stages: tuple[str, ...]) -> tuple[Effect[Any], ...]:
         return tuple(effect for effect in self.effects if effect.stage in stages)
 
+                    **({"files": dict(effect.digests)} if effect.digests else {}),
     def _prepared(self, events: Prepared | Deposits) -> Prepared:
         if isinstance(events, Deposits):
             return self.prepare(events)
@@ -317,16 +320,19 @@ class Detector:
 
     def _placing(self, values: Values) -> tuple[object, ...]:
         """Effects that decide where and when charge is read out, with their values."""
-        return tuple((type(e), tuple(sorted(values[e.name].items()))) for e in self._at(PLACING_STAGES))
+        return tuple(
+            (type(e), tuple(sorted(values[e.name].items())), tuple(sorted(e.digests.items())))
+            for e in self._at(PLACING_STAGES)
+        )
 
-    def _conditions(self, values: Values) -> Medium:
-        """Return the argon of a universe, from an event without deposits."""
+    def _conditions(self, values: Values, stages: tuple[str, ...] = ("condition",)) -> Medium:
+        """Return the argon of a universe, from an event without deposits that goes through ``stages``."""
         whole = torch.zeros(0, dtype=torch.int64)
         real = torch.zeros(0, dtype=torch.float64)
         table = EventTable(whole, whole, real, (), {}, whole.to(torch.bool))
         medium = self.geometry.medium(self.diffusion)
         charge = Charge(self.geometry, table, whole, real.to(torch.float32).reshape(0, 3), real, real, real, medium)
-        return self._through(("condition",), charge, NOMINAL, values).medium
+        return self._through(stages, charge, NOMINAL, values).medium
 
     def _collected(self, prepared: Prepared, charge: Charge, values: Values) -> Cells:
         """Return the cells that collect what arrives, anew where a universe moves charge."""

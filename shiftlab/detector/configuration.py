@@ -104,9 +104,16 @@ def _geometry(values: Mapping[str, Any]) -> Geometry:
 def _effect(name: str, values: Mapping[str, Any]) -> Effect[Any]:
     kind = effects().get(name)
     own = {parameter.name: parameter for parameter in kind.parameters}
-    _known(f"detector.effects.{name}", values, own)
+    _known(f"detector.effects.{name}", values, [*own, *kind.files])
     place = f"detector.effects.{name}"
-    return kind({key: _parameter(f"{place}.{key}", own[key], value) for key, value in values.items()})
+    parameters = {key: _parameter(f"{place}.{key}", own[key], value) for key, value in values.items() if key in own}
+    return kind(parameters, {key: _path(f"{place}.{key}", values[key]) for key in kind.files if values.get(key)})
+
+
+def _path(place: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{place} = {value!r} must be the path of a file.")
+    return value
 
 
 def _parameter(place: str, default: Parameter, value: Any) -> Parameter:

@@ -63,6 +63,7 @@ class Effect(ABC, Generic[State]):
         parameters: Its parameters with their default priors.
         order: Place among the effects of its stage, ascending; those of one place act in the order listed.
         readout: Kind of read-out that it makes sense for.
+        files: Names of the files that a detector's configuration may give it by path, beside its parameters.
         needs: Fields of the state that it reads.
         changes: Fields of the state that it may change; all others stay equal bit for bit.
         double_counts: (own parameter, another nuisance, reason): the two share one physical cause, so that a
@@ -74,17 +75,27 @@ class Effect(ABC, Generic[State]):
     catalogue: ClassVar[tuple[str, ...]] = ()
     order: ClassVar[int] = 0
     readout: ClassVar[Literal["any", "pixels", "wires"]] = "any"
+    files: ClassVar[tuple[str, ...]] = ()
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     needs: ClassVar[tuple[str, ...]]
     changes: ClassVar[tuple[str, ...]]
     parameters: tuple[Parameter, ...]
 
-    def __init__(self, parameters: Mapping[str, Parameter] | None = None) -> None:
-        """Take other priors for some parameters, by name.
+    digests: Mapping[str, str]
+    """SHA-256 of each file that it was given, by name; an effect that reads files sets it."""
+
+    def __init__(
+        self, parameters: Mapping[str, Parameter] | None = None, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Take other priors for some parameters, and paths of files, by name.
 
         Raises:
             UnknownNameError: the effect has no parameter of that name.
         """
+        self.digests = {}
+        for name in files or {}:
+            if name not in type(self).files:
+                raise UnknownNameError(f"file of effect {self.name}", name, type(self).files)
         own = {parameter.name: parameter for parameter in type(self).parameters}
         for name, parameter in (parameters or {}).items():
             if name not in own:

@@ -62,7 +62,9 @@ class Charge:
         It assumes the geometry's velocity; at the nominal velocity and without offset it is x, bit for bit.
         """
         velocity = self.geometry.drift_velocity
-        ratio = velocity / torch.as_tensor(self.per_row(self.medium.drift_velocity), dtype=torch.float64)
+        # Both tensors: a number over a tensor is a product with the reciprocal, which is not 1 at equal velocity.
+        true = torch.as_tensor(self.per_row(self.medium.drift_velocity), dtype=torch.float64)
+        ratio = true.new_tensor(velocity) / true
         offset = velocity * torch.as_tensor(self.per_row(self.medium.offset), dtype=torch.float64)
         device = self.position.device
         return self.position[:, 0].to(torch.float64) * ratio.to(device) + offset.to(device)
