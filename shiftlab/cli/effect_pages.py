@@ -29,9 +29,9 @@ _HEAD: Final = """\
 This page is written by `shiftlab list effects --markdown`; `shiftlab show effect NAME` draws one.
 
 Every nuisance is a parameter's displacement in units of its sigma, and is called `{effect}_{parameter}`. Priors are
-what is left after calibration. The letters behind a source are its confidence grade: A read or computed, B quoted from a
-paper, C a judgement to be confirmed. *Identity* is the value at which the effect leaves its input untouched. An effect
-is in a detector when the detector's configuration names it; a pair that double counts is refused unless
+what is left after calibration. The letters behind a source are its confidence grade: A read or computed, B quoted from
+a paper, C a judgement to be confirmed. *Identity* is the value at which the effect leaves its input untouched. An
+effect is in a detector when the detector's configuration names it; a pair that double counts is refused unless
 `detector.allow_double_counting` names it.
 """
 

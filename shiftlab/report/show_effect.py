@@ -180,12 +180,13 @@ class _View:
             return self.window.project(image, 2, 0)
         index = image.index.numpy()
         mine = index[:, 1] == self.plane
-        return np.histogram2d(
+        counts: Floats = np.histogram2d(
             index[mine, 0] + 0.5,
             index[mine, 2] + 0.5,
             bins=(self.window.edges(0), self.window.edges(2)),
             weights=image.energy.numpy()[mine].astype(np.float64),
         )[0]
+        return counts
 
     def frame(self, axes: Axes) -> None:
         """Set limits, aspect and labels."""
