@@ -13,7 +13,7 @@ from shiftlab.detector.effect import SCINTILLATOR_STAGES, Effect, effects
 from shiftlab.detector.nuisances import Nuisance, Values, nuisances_of, values_of
 from shiftlab.detector.scintillator.clusters import Clusters, clusters
 from shiftlab.detector.scintillator.configuration import settings
-from shiftlab.detector.scintillator.owners import Owners, owners
+from shiftlab.detector.scintillator.owners import Owners, owners, with_nobody
 from shiftlab.detector.scintillator.photostatistics import Hits, calibrate, collect, count, illuminate
 from shiftlab.detector.scintillator.reconstruction import Reconstruction, reconstruct
 from shiftlab.detector.scintillator.response import Response, Toy
@@ -29,7 +29,15 @@ from shiftlab.events.tokens import Tokens
 
 __all__ = ["Recorded", "ScintillatorDetector", "scintillator_detector"]
 
-_EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {"minerva_like": ()}
+_EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "minerva_like": (
+        "scintillator_birks",
+        "light_yield",
+        "photostatistics",
+        "fibre_attenuation",
+        "hit_time_resolution",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,7 @@ class ScintillatorDetector:
         here = self._response(universe, values)
         expected = collect(illuminate(deposits, owner, self.geometry, here), keys, self.geometry)
         coupled = through(self.effects, "couple", expected, universe, values, self.seed)
+        who, coupled = with_nobody(who, coupled)
         hits = calibrate(count(coupled, here, stream), _calibration(self.response, here, universe))
         found = clusters(hits, self.geometry)
         reconstruction = reconstruct(

@@ -5,19 +5,20 @@ This is where the toy reconstruction looks at the truth: it is told which partic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from shiftlab.detector.scintillator.photostatistics import Hits
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.particles import ParticleTable
 from shiftlab.units import SEMANTIC
 
-__all__ = ["Owners", "owners"]
+__all__ = ["Owners", "owners", "with_nobody"]
 
 _NEEDED: Final = ("number", "pdg", "kinetic", "momentum_x", "momentum_y", "momentum_z")
 _NEUTRAL: Final = (12, 14, 16, 22, 111, 130, 221, 310, 311, 2112, 3122, 3212)
@@ -103,6 +104,28 @@ def owners(deposits: Deposits) -> tuple[Owners, Tensor]:
     delta = (shape == _DELTA) & (pdg.abs() == 11) & (parent < 0) & ~primary
     owner = _attached(deposits, head[made_by], delta, found.track)
     return found, owner
+
+
+def with_nobody(found: Owners, hits: Hits) -> tuple[Owners, Hits]:
+    """Return the owners with one row more per event, which gets the hits of owner -1: light that no particle left.
+
+    Such hits, of cross-talk say, are no part of a track or photon; pattern recognition makes blobs of them.
+    """
+    events = len(hits.key)
+    event = torch.arange(events, device=found.event.device)
+    blank = torch.zeros(events, dtype=torch.bool, device=event.device)
+    nobody = Owners(
+        event=event,
+        pdg=torch.zeros_like(event),
+        primary=blank,
+        track=blank,
+        photon=blank,
+        michel=blank,
+        momentum=torch.zeros((events, 3), dtype=found.momentum.dtype, device=event.device),
+    )
+    both = {name: torch.cat([getattr(found, name), getattr(nobody, name)]) for name in Owners.__dataclass_fields__}
+    owner = torch.where(hits.owner < 0, len(found.event) + hits.event, hits.owner)
+    return Owners(**both), replace(hits, owner=owner)
 
 
 class _Table:

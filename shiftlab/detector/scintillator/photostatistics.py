@@ -53,7 +53,7 @@ class Hits:
         event: int64 (hit,).
         plane: int64 (hit,).
         strip: int64 (hit,).
-        owner: int64 (hit,), the visible particle with most of the light.
+        owner: int64 (hit,), the visible particle with most of the light; -1 where no particle left it.
         expected: float64 (hit,), expected photoelectrons.
         count: float64 (hit,), photoelectrons; 0 before ``count``.
         energy: float64 (hit,), MeV, calibrated; 0 before ``calibrate``.

@@ -1,0 +1,1 @@
+"""Effects on the light of plastic-scintillator strips and on what photomultipliers make of it."""
