@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Charge, Effect, Medium, Parameter, Stream, Value
+from shiftlab.detector import Charge, Effect, Medium, Oracle, Parameter, Stream, Value, numbers
 
-__all__ = ["Lifetime", "survival"]
+__all__ = ["Lifetime", "LifetimeOracle", "survival"]
 
 
 def survival(drift_time: Tensor, tau: Value) -> Tensor:
@@ -24,6 +26,7 @@ class Lifetime(Effect[Charge]):
 
     name: ClassVar[str] = "lifetime"
     stage: ClassVar[str] = "drift"
+    catalogue: ClassVar[tuple[str, ...]] = ("T3",)
     needs: ClassVar[tuple[str, ...]] = ("position", "electrons")
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
     parameters = (
@@ -50,3 +53,28 @@ class Lifetime(Effect[Charge]):
     def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the survival per drift layer."""
         return survival(drift_time, values["tau"])
+
+
+class LifetimeOracle(Oracle):
+    """Survival after a drift, and SPINE's correction of it, which must undo it."""
+
+    name: ClassVar[str] = "lifetime"
+    inputs: ClassVar[tuple[str, ...]] = ("tau_us", "v_cm_us", "distance_cm")
+    expected: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "t_us": (1e-6, 0.0),
+        "survival": (1e-6, 0.0),
+        "spine_correction": (1e-6, 0.0),
+        "roundtrip": (0.0, 1e-6),
+    }
+
+    def compute(self, table: Mapping[str, npt.NDArray[np.str_]]) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Return drift time, survival, its inverse, and our survival times SPINE's correction less 1."""
+        tau, velocity, distance = (torch.from_numpy(numbers(table[name])) for name in self.inputs)
+        left = survival(distance / velocity, tau).numpy()
+        trip = left * numbers(table["spine_correction"]) - 1.0
+        return {
+            "t_us": (distance / velocity).numpy(),
+            "survival": left,
+            "spine_correction": 1 / left,
+            "roundtrip": trip,
+        }
