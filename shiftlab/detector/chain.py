@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,13 +11,16 @@ from torch import Tensor
 
 from shiftlab.detector.calibration import calibrate, muon_peak
 from shiftlab.detector.configuration import settings
+from shiftlab.detector.directions import DIRECTIONS, Directions
 from shiftlab.detector.double_counting import refuse_double_counting
 from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, PLACING_STAGES, STAGES, Effect
+from shiftlab.detector.fitting import refuse_unfit
 from shiftlab.detector.footprint import footprint
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.medium import Medium
+from shiftlab.detector.missing import missing_fields, refuse_missing, refused_nuisances
 from shiftlab.detector.nuisances import Nuisance, Values, nuisances_of, values_of
-from shiftlab.detector.prepared import Prepared, missing_fields, prepare
+from shiftlab.detector.prepared import Prepared, prepare
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe
@@ -27,6 +30,15 @@ from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.image import Image
 
 __all__ = ["Detector", "Nuisance"]
+
+_ORIGIN = (
+    "another geometry",
+    "other diffusion constants",
+    "other nominal conditions",
+    "other directions of steps",
+    "another nominal recombination",
+)
+"""What prepared events depend on, as an error says it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,8 @@ class Detector:
         diffusion: longitudinal and transverse diffusion constants, cm2/s (SBND's 4.0 and 8.8).
         allow_double_counting: pairs of nuisances, written ``gain_scale+w_value_w`` in any order, that may both be
             uncertain although they share a physical cause; True allows all.
+        directions: where the directions of steps come from: ``file``, or ``local``, an estimate from the deposits
+            nearby (``local_directions``).
 
     Raises:
         ConfigError: two effects share a name, a stage takes no effects, an effect needs a field that
@@ -53,11 +67,12 @@ class Detector:
     seed: int = 1
     diffusion: tuple[float, float] = (4.0, 8.8)
     allow_double_counting: bool | tuple[str, ...] = ()
+    directions: Directions = "file"
 
     def __post_init__(self) -> None:
         """Order the effects and refuse a chain that cannot run."""
         for effect in self.effects:
-            _refuse_unfit(effect, self.geometry)
+            refuse_unfit(effect, self.geometry)
         order = sorted(self.effects, key=lambda effect: (STAGES.index(effect.stage), effect.order))
         object.__setattr__(self, "effects", tuple(order))
         names = [effect.name for effect in order]
@@ -66,10 +81,13 @@ class Detector:
                 raise ConfigError(f"detector '{self.name}': effect '{name}' is listed twice.")
         if not all(constant >= 0 for constant in self.diffusion):
             raise ConfigError(f"detector '{self.name}': diffusion {self.diffusion} must not be negative.")
+        if self.directions not in DIRECTIONS:
+            raise UnknownNameError(f"directions of detector '{self.name}'", self.directions, DIRECTIONS)
         refuse_double_counting(
             self.name, order, [nuisance.name for nuisance in self.nuisances], self.allow_double_counting
         )
         values = self.values(NOMINAL)
+        self._conditions(values, PLACING_STAGES)  # they refuse a geometry that they do not fit
         for effect in self._at(LATTICE_STAGES):
             effect.check(values[effect.name], self._floor(values, before=effect))
 
@@ -77,7 +95,6 @@ class Detector:
     def from_config(cls, config: Mapping[str, Any]) -> Detector:
         """Return the detector of a configuration (``configs/detector/*.yaml``); keys as in ``settings``.
 
-        self._conditions(values, PLACING_STAGES)  # they refuse a geometry that they do not fit
         Raises:
             ConfigError: a key or value is not allowed; the message names it.
         """
@@ -124,7 +141,9 @@ class Detector:
         def recombine(charge: Charge) -> Charge:
             return self._through(("recombine",), place(charge), NOMINAL, nominal)
 
-        return prepare(deposits, self.geometry, self.diffusion, place, recombine, self._origin(deposits))
+        return prepare(
+            deposits, self.geometry, self.diffusion, place, recombine, self._origin(deposits), self.directions
+        )
 
     @property
     def generators(self) -> tuple[str, ...]:
@@ -167,19 +186,17 @@ class Detector:
 
     def refused(self, events: Deposits | Prepared) -> tuple[str, ...]:
         """Return the nuisances that these events cannot answer, since their effect needs what the file lacks."""
-        missing = events.missing if isinstance(events, Prepared) else missing_fields(events)
-        needs = {effect.name: effect.needs for effect in self.effects}
-        return tuple(n.name for n in self.nuisances if set(needs[n.effect]) & set(missing))
+        return refused_nuisances(self.effects, self.nuisances, self.values(NOMINAL), self._missing(events))
 
     def refuse(self, universe: Universe, events: Deposits | Prepared) -> None:
-        """Refuse a universe that displaces an effect that needs what the file of these events lacks.
+        """Refuse a universe in which an effect needs what the file of these events lacks (``refuse_missing``).
 
         Raises:
             ConfigError: naming the nuisances, their effect, what it needs, and what is missing.
         """
-        missing = events.missing if isinstance(events, Prepared) else missing_fields(events)
+        missing = self._missing(events)
         if missing:
-            _refuse_missing(self, universe, missing)
+            refuse_missing(self.effects, universe, self.values(universe), missing)
 
     def image(self, events: Prepared | Deposits, universe: Universe = NOMINAL, *, scale: float = 1.0) -> Image:
         """Return what the detector records of ``events`` in ``universe``.
@@ -283,28 +300,31 @@ class Detector:
             "geometry": self.geometry.to_dict(),
             "diffusion": {"longitudinal": self.diffusion[0], "transverse": self.diffusion[1]},
             "allow_double_counting": _plain(self.allow_double_counting),
+            "directions": self.directions,
             "effects": {
                 effect.name: {
                     "stage": effect.stage,
                     "parameters": {parameter.name: parameter.to_dict() for parameter in effect.parameters},
+                    **({"files": dict(effect.digests)} if effect.digests else {}),
                 }
                 for effect in self.effects
             },
         }
 
+    def _missing(self, events: Deposits | Prepared) -> tuple[str, ...]:
+        return events.missing if isinstance(events, Prepared) else missing_fields(events, self.directions)
+
     def _at(self, stages: tuple[str, ...]) -> tuple[Effect[Any], ...]:
         return tuple(effect for effect in self.effects if effect.stage in stages)
 
-                    **({"files": dict(effect.digests)} if effect.digests else {}),
     def _prepared(self, events: Prepared | Deposits) -> Prepared:
         if isinstance(events, Deposits):
             return self.prepare(events)
-        if events.origin[:2] != (self.geometry, self.diffusion):
-            raise ConfigError(f"these events were prepared for another geometry or diffusion than '{self.name}' has.")
-        if events.origin[2] != self._placing(self.values(NOMINAL)):
-            raise ConfigError(f"these events were prepared for other nominal conditions than '{self.name}' has.")
-        if events.origin[3:] not in ((), (self._recombination,)):
-            raise ConfigError(f"these events were prepared for another nominal recombination than '{self.name}' has.")
+        own = (*self._shared_origin, self._recombination)
+        # Events without electrons of their own do not depend on recombination: theirs ends before it.
+        for what, given, mine in zip(_ORIGIN, events.origin, own, strict=False):
+            if given != mine:
+                raise ConfigError(f"these events were prepared for {what} than '{self.name}' has.")
         return events
 
     @property
@@ -313,10 +333,13 @@ class Detector:
         values = self.values(NOMINAL)
         return tuple((type(effect), tuple(sorted(values[effect.name].items()))) for effect in self._at(("recombine",)))
 
+    @property
+    def _shared_origin(self) -> tuple[object, ...]:
+        return self.geometry, self.diffusion, self._placing(self.values(NOMINAL)), self.directions
+
     def _origin(self, deposits: Deposits) -> tuple[object, ...]:
         """Return what events prepared from ``deposits`` depend on."""
-        shared = (self.geometry, self.diffusion, self._placing(self.values(NOMINAL)))
-        return shared if deposits.electrons is None else (*shared, self._recombination)
+        return self._shared_origin if deposits.electrons is None else (*self._shared_origin, self._recombination)
 
     def _placing(self, values: Values) -> tuple[object, ...]:
         """Effects that decide where and when charge is read out, with their values."""
@@ -366,38 +389,3 @@ class Detector:
 
 def _plain(allowed: bool | tuple[str, ...]) -> bool | list[str]:
     return allowed if isinstance(allowed, bool) else list(allowed)
-
-
-def _refuse_unfit(effect: Effect[Any], geometry: Geometry) -> None:
-    if effect.readout not in ("any", geometry.readout):
-        raise ConfigError(
-            f"effect {effect.name} is one of {effect.readout}, but the detector is read out by {geometry.readout}."
-        )
-    state: type[Prepared] | type[Charge] | type[Cells]
-    if effect.stage == "generate":
-        state = Prepared
-    elif effect.stage in DEPOSIT_STAGES:
-        state = Charge
-    elif effect.stage in LATTICE_STAGES:
-        state = Cells
-    else:
-        raise ConfigError(
-            f"effect {effect.name}: stage '{effect.stage}' takes no effects; allowed: "
-            f"{', '.join(('generate', *DEPOSIT_STAGES, *LATTICE_STAGES))}."
-        )
-    missing = [name for name in effect.needs if name not in {field.name for field in fields(state)}]
-    if missing:
-        raise ConfigError(f"effect {effect.name} needs {', '.join(missing)}, which stage {effect.stage} does not have.")
-
-
-def _refuse_missing(detector: Detector, universe: Universe, missing: tuple[str, ...]) -> None:
-    """Refuse displaced parameters of effects that need a field that the file does not give."""
-    displaced = {name for name, value in universe.nuisances if value != 0}
-    for effect in detector.effects:
-        lacking = [name for name in effect.needs if name in missing]
-        names = [f"{effect.name}_{p.name}" for p in effect.parameters if f"{effect.name}_{p.name}" in displaced]
-        if lacking and names:
-            raise ConfigError(
-                f"universe '{universe.name}' displaces {', '.join(names)}, but effect {effect.name} needs "
-                f"{', '.join(lacking)}, which the file of these events does not give (no path length dx)."
-            )

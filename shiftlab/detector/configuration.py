@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from shiftlab.detector.directions import Directions
 from shiftlab.detector.effect import Effect, effects
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.parameter import Parameter
@@ -24,6 +25,7 @@ class Settings(NamedTuple):
     seed: int
     diffusion: tuple[float, float]
     allow_double_counting: bool | tuple[str, ...]
+    directions: Directions
 
 
 def settings(config: Mapping[str, Any]) -> Settings:
@@ -32,7 +34,8 @@ def settings(config: Mapping[str, Any]) -> Settings:
     Keys: ``name``; ``seed``; ``geometry`` (fields of ``Geometry``); ``diffusion`` (``longitudinal`` and
     ``transverse``, cm2/s); ``effects``, a mapping from effect to parameters, each a nominal value, the name
     of a choice, or a mapping with ``nominal``, ``sigma``, ``bounds``, ``source``, ``confidence``;
-    ``allow_double_counting``, pairs ``one+other`` of nuisances, or true.
+    ``allow_double_counting``, pairs ``one+other`` of nuisances, or true; ``directions`` of steps, ``file`` or
+    ``local``.
 
     Raises:
         ConfigError: a key or value is not allowed; the message names it.
@@ -42,7 +45,9 @@ def settings(config: Mapping[str, Any]) -> Settings:
             f"detector '{config.get('name')}' makes tokens, not images: `shiftlab record FILE OUT` uses it; "
             "a study takes a detector of images, say detector=pixel_lar."
         )
-    _known("detector", config, ("name", "seed", "geometry", "diffusion", "effects", "allow_double_counting"))
+    _known(
+        "detector", config, ("name", "seed", "geometry", "diffusion", "effects", "allow_double_counting", "directions")
+    )
     constants = config.get("diffusion", {})
     _known("detector.diffusion", constants, ("longitudinal", "transverse"))
     return Settings(
@@ -55,6 +60,8 @@ def settings(config: Mapping[str, Any]) -> Settings:
             _number("detector.diffusion.transverse", constants.get("transverse", 8.8)),
         ),
         allow_double_counting=allowed_pairs(config),
+        # The detector refuses any other word.
+        directions=cast(Directions, str(config.get("directions", "file"))),
     )
 
 

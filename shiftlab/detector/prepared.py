@@ -9,8 +9,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from shiftlab.detector.directions import Directions, cosines
 from shiftlab.detector.footprint import Footprint, footprint
 from shiftlab.detector.geometry import Geometry
+from shiftlab.detector.missing import missing_fields
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Memory
 from shiftlab.detector.variation import Variations
@@ -18,13 +20,10 @@ from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.units import ELECTRONS_PER_MEV, MIP_DEDX
 
-__all__ = ["Prepared", "missing_fields", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 _LARGEST_EVENT = 2.0**32
 _POINT = 1e-6
-
-_FROM_LENGTH: Final = ("dedx",)
-"""Fields of ``Charge`` that only the path length gives."""
 
 _AGREEMENT: Final = 1e-6
 """How well the nominal charge after recombination must meet the file's own, relative."""
@@ -45,7 +44,7 @@ class Prepared:
         dropped: int64 (event,), number of deposits outside the volume, the same in every universe.
         dropped_energy: float64 (event,), their energy in MeV.
         origin: what of the detector it was made with: geometry, diffusion constants, what nominally moves or delays
-            charge and, where the file has electrons, nominal recombination.
+            charge, where directions come from and, where the file has electrons, nominal recombination.
         memory: event-scope draws at these cells, filled by the first universe.
         missing: fields of ``charge`` that the file does not give; no effect that needs one may be displaced.
         rows: int64 (deposit,), number in the file's deposits of each deposit of ``charge``.
@@ -84,11 +83,6 @@ class Prepared:
         return self.variations.mixture(name, taken) if bool(taken.any()) else self
 
 
-def missing_fields(deposits: Deposits) -> tuple[str, ...]:
-    """Return the fields of ``Charge`` that deposits do not give: ``dedx`` where they have no length."""
-    return _FROM_LENGTH if "length" in deposits.missing else ()
-
-
 def prepare(
     deposits: Deposits,
     geometry: Geometry,
@@ -96,6 +90,7 @@ def prepare(
     place: Step | None = None,
     recombine: Step | None = None,
     origin: tuple[object, ...] | None = None,
+    directions: Directions = "file",
 ) -> Prepared:
     """Return ``deposits`` made ready: outside ones dropped and counted, the others shared among cells.
 
@@ -111,6 +106,7 @@ def prepare(
         recombine: nominal recombination; where the deposits have electrons, it is undone, so that the
             nominal detector finds the file's own. None keeps the file's.
         origin: record of what it was made with; geometry and diffusion when None.
+        directions: where the directions of steps come from (``directions.cosines``).
 
     Raises:
         DataError: a position, energy, length or number of electrons is NaN, infinite or negative, an event is
@@ -125,10 +121,14 @@ def prepare(
     rows = torch.nonzero(inside).squeeze(1)
     event, position = event[rows], deposits.position[rows]
     energy = deposits.energy[rows].to(torch.float64)
-    missing = missing_fields(deposits)
-    dedx = torch.full_like(energy, MIP_DEDX) if missing else _dedx(energy, deposits.length[rows].to(torch.float64))
+    missing = missing_fields(deposits, directions)
+    length = deposits.length[rows].to(torch.float64)
+    dedx = torch.full_like(energy, MIP_DEDX) if "dedx" in missing else _dedx(energy, length)
+    cosine = cosines(deposits, directions)
     medium = geometry.medium(diffusion)
-    charge = Charge(geometry, deposits.events, event, position, energy, dedx, energy * ELECTRONS_PER_MEV, medium)
+    start = energy * ELECTRONS_PER_MEV
+    angle = None if cosine is None else cosine[rows]
+    charge = Charge(geometry, deposits.events, event, position, energy, dedx, start, medium, angle)
     if deposits.electrons is not None:
         charge = _undo(charge, deposits.electrons[rows].to(torch.float64), recombine, rows)
     _refuse_huge(deposits.events, event, charge.electrons)

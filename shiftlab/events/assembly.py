@@ -34,7 +34,7 @@ def assemble(
     particles: ParticleTable | None = None,
     missing: tuple[str, ...] = (),
 ) -> Deposits:
-    """Return deposits at the midpoints of steps, which must be in order of their events.
+    """Return deposits at the midpoints of steps, with their directions; steps must be in order of their events.
 
     Steps longer than a cell are cut into equal parts first; each part has the dE/dx of its step.
 
@@ -57,12 +57,13 @@ def assemble(
     visible = np.bincount(steps.event, steps.energy, count).astype(np.float64)
     every = {"visible_energy": visible, **truth}
     middle, pieces, straight = cell_midpoints(steps, origin)
+    direction = _directions(steps, straight)
     length = straight if length is None else length
     offsets = np.concatenate([[0], np.cumsum(np.bincount(steps.event, pieces, count))]).astype(np.int64)
 
     def each(column: NDArray[Any], kind: type) -> Tensor:
         column = column.astype(kind, copy=False)
-        return torch.from_numpy(column if len(middle) == len(pieces) else np.repeat(column, pieces))
+        return torch.from_numpy(column if len(middle) == len(pieces) else np.repeat(column, pieces, axis=0))
 
     return Deposits(
         offsets=torch.from_numpy(offsets),
@@ -81,8 +82,16 @@ def assemble(
         ),
         instance=None if instance is None else each(instance, np.int32),
         particles=particles,
+        direction=each(direction, np.float32),
         missing=missing,
     )
+
+
+def _directions(steps: Steps, length: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return float32 (step, 3): unit vectors from start to end, 0 for points."""
+    span = steps.end - steps.start
+    span /= np.where(length > 0.0, length, 1.0)[:, None]
+    return span.astype(np.float32)
 
 
 def labels_of_steps(steps: Steps, tracks: Tracks) -> tuple[NDArray[np.int8], NDArray[np.int8]]:

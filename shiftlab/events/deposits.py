@@ -85,6 +85,8 @@ class Deposits:
         instance: int32 (deposit,), number of the particle that made it, unique in its event, -1 where unknown;
             None where the file says nothing.
         particles: the true particles of the events; None where the file has none.
+        direction: float32 (deposit, 3), unit vector from start to end of the step, 0 where start and end are one
+            point; None where the file has no steps.
         missing: names of columns that the file does not have, say ``length`` (which is then 0 everywhere).
     """
 
@@ -98,6 +100,7 @@ class Deposits:
     electrons: Tensor | None = None
     instance: Tensor | None = None
     particles: ParticleTable | None = None
+    direction: Tensor | None = None
     missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -136,6 +139,7 @@ class Deposits:
             electrons=None if self.electrons is None else self.electrons[rows],
             instance=None if self.instance is None else self.instance[rows],
             particles=particles,
+            direction=None if self.direction is None else self.direction[rows],
             missing=self.missing,
         )
 
@@ -212,6 +216,7 @@ def concatenate(parts: Sequence[Deposits], *, mix_revisions: bool = False) -> De
     electrons = [part.electrons for part in parts if part.electrons is not None]
     instance = [part.instance for part in parts if part.instance is not None]
     particles = [part.particles for part in parts if part.particles is not None]
+    direction = [part.direction for part in parts if part.direction is not None]
     return Deposits(
         offsets=offsets,
         position=torch.cat([p.position for p in parts]),
@@ -224,5 +229,6 @@ def concatenate(parts: Sequence[Deposits], *, mix_revisions: bool = False) -> De
         electrons=torch.cat(electrons) if len(electrons) == len(parts) else None,
         instance=torch.cat(instance) if len(instance) == len(parts) else None,
         particles=concatenate_particles(particles) if len(particles) == len(parts) else None,
+        direction=torch.cat(direction) if len(direction) == len(parts) else None,
         missing=tuple(sorted({name for part in parts for name in part.missing})),
     )

@@ -21,6 +21,7 @@ def small_study(folder: Path) -> StudyConfig:
         data=DataPlan(folder / "sample.h5"),
         detector={
             "name": "small",
+            "allow_double_counting": True,
             "effects": {name: {} for name in ("recombination", "lifetime", "noise", "gain", "threshold")},
         },
         universes=UniversePlan(only=("gain_scale", "lifetime_tau"), joint=2, mip=("gain_scale", "lifetime_tau")),
