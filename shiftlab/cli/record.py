@@ -5,22 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
-    from shiftlab.detector import ScintillatorDetector
+    from shiftlab.detector import ScintillatorDetector, Universe
     from shiftlab.events import BadEvent, Tokens
 
 __all__ = ["add"]
 
 _DESCRIPTION = """\
 Send the deposits of a file through a scintillator detector and write the tokens that it reconstructs. OUT is a token
-file of minerva-ml where it ends in .pb (held in memory until it is written), else a sample file of this project. The
-same events, detector and seed give the same tokens for any batch."""
+file of minerva-ml where it ends in .pb (held in memory until it is written), else a sample file of this project, which
+names the universe. The same events, detector, seed and universe give the same tokens for any batch."""
 
 _MEDIUM = "G4_POLYSTYRENE"
 """Geant4's name of what strips are made of; files that do not name their medium are taken at the user's word."""
@@ -28,7 +29,26 @@ _MEDIUM = "G4_POLYSTYRENE"
 _HANDED_ON = ("acknowledgement", "command", "licence", "limits", "recipe", "simulator", "sources")
 """What a sample of deposits says of itself that holds for its tokens as well."""
 
-_OWN = ("detector", "batch", "origin")
+_OWN = ("detector", "batch", "origin", "nuisances", "throw", "recalibrate")
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """What the words on the command line ask for.
+
+    Attributes:
+        detector: that records.
+        settings: its configuration as plain values.
+        universe: in which it does.
+        batch: events at a time.
+        origin: subtracted from places, cm.
+    """
+
+    detector: ScintillatorDetector
+    settings: dict[str, Any]
+    universe: Universe
+    batch: int
+    origin: tuple[float, float, float]
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -43,7 +63,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="KEY=VALUE",
         help="detector=minerva_like batch=256 origin=[x,y,z] (cm, subtracted from places) seed=2 "
-        "response.light_yield=6 toy.blob_energy=2: keys of the detector's configuration",
+        "response.light_yield=6 toy.blob_energy=2 effects.pmt_crosstalk={}: keys of the detector's configuration; "
+        "nuisances.light_yield_scale=1 (sigma) throw=0 recalibrate=none|mip|exact: the universe",
     )
     record.add_argument("--skip-bad", action="store_true", help="leave bad events out, and count and list them")
     record.set_defaults(action=_record)
@@ -51,7 +72,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _record(given: argparse.Namespace) -> int:
     """Record a file and say how fast."""
-    detector, settings, batch, origin = _settings(given.words)
+    asked = _asked(given.words)
     from shiftlab.events import open_events
 
     with open_events(given.file) as source:
@@ -65,8 +86,8 @@ def _record(given: argparse.Namespace) -> int:
     bad: list[BadEvent] | None = [] if given.skip_bad else None
     started = time.monotonic()
     energy = {"all": 0.0, "outside": 0.0}
-    pieces = _tokens(given.file, detector, batch, origin, events, bad, energy)
-    made = {"detector": settings, "deposits": given.file.name}
+    pieces = _tokens(given.file, asked, events, bad, energy)
+    made = {"detector": asked.settings, "deposits": given.file.name, "universe": asked.universe.to_dict()}
     handed = {name: said[name] for name in _HANDED_ON if name in said}
     if given.out.suffix == ".pb":
         count, tokens = _write_archive(given.out, pieces)
@@ -81,8 +102,8 @@ def _record(given: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(words: Sequence[str]) -> tuple[ScintillatorDetector, dict[str, Any], int, tuple[float, float, float]]:
-    """Return the detector, its configuration as plain values, events a batch, and the origin."""
+def _asked(words: Sequence[str]) -> _Recording:
+    """Return what the words ask for, every one of them checked."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -107,7 +128,29 @@ def _settings(words: Sequence[str]) -> tuple[ScintillatorDetector, dict[str, Any
     batch = own.get("batch", 256)
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"batch={batch}: a whole number of events of at least 1 is wanted.")
-    return ScintillatorDetector.from_config(settings), settings, batch, _origin(own.get("origin", [0.0, 0.0, 0.0]))
+    detector, universe = ScintillatorDetector.from_config(settings), _universe(own)
+    detector.values(universe)
+    return _Recording(detector, settings, universe, batch, _origin(own.get("origin", [0.0, 0.0, 0.0])))
+
+
+def _universe(own: Mapping[str, Any]) -> Universe:
+    """Return the universe of the words ``nuisances``, ``throw`` and ``recalibrate``, named by what it displaces."""
+    from shiftlab.detector import Universe
+
+    shifts, throw = own.get("nuisances", {}), own.get("throw", 0)
+    if not isinstance(shifts, dict) or not all(
+        isinstance(one, int | float) and not isinstance(one, bool) for one in shifts.values()
+    ):
+        raise ConfigError(
+            f"nuisances={shifts}: numbers of sigma by name are wanted, say nuisances.light_yield_scale=1."
+        )
+    if not isinstance(throw, int) or isinstance(throw, bool) or throw < 0:
+        raise ConfigError(f"throw={throw}: a whole number of at least 0 is wanted.")
+    recalibrate: Any = own.get("recalibrate", "none")
+    name = ",".join(f"{one}{float(shifts[one]):+g}" for one in sorted(shifts)) or "nominal"
+    name += (f"_throw{throw}" if throw else "") + ("" if recalibrate == "none" else f"_{recalibrate}")
+    group: Any = "nominal" if not shifts else "unisim" if len(shifts) == 1 else "multisim"
+    return Universe(name, tuple(shifts.items()), throw, recalibrate, group)
 
 
 def _origin(value: Any) -> tuple[float, float, float]:
@@ -119,9 +162,7 @@ def _origin(value: Any) -> tuple[float, float, float]:
 
 def _tokens(
     file: Path,
-    detector: ScintillatorDetector,
-    batch: int,
-    origin: tuple[float, float, float],
+    asked: _Recording,
     events: int,
     bad: list[BadEvent] | None,
     energy: dict[str, float],
@@ -132,9 +173,9 @@ def _tokens(
     from shiftlab.events import stream
 
     with tqdm(total=events, unit="event", desc=file.name, disable=not sys.stderr.isatty()) as bar:
-        for piece in stream(file, origin=origin, chunk=batch, skipped=bad):
-            yield detector.tokens(piece)
-            inside = detector.geometry.inside(piece.position)
+        for piece in stream(file, origin=asked.origin, chunk=asked.batch, skipped=bad):
+            yield asked.detector.tokens(piece, asked.universe)
+            inside = asked.detector.geometry.inside(piece.position)
             energy["all"] += float(piece.energy.double().sum())
             energy["outside"] += float(piece.energy[~inside].double().sum())
             bar.update(len(piece))
@@ -154,7 +195,12 @@ def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any], han
     from shiftlab.provenance import canonical_json
 
     count = 0
-    attributes = {**handed, "detector": canonical_json(made["detector"]), "deposits": made["deposits"]}
+    attributes = {
+        **handed,
+        "detector": canonical_json(made["detector"]),
+        "deposits": made["deposits"],
+        "universe": canonical_json(made["universe"]),
+    }
     with SampleWriter(out, holds="tokens", attributes=attributes, provenance={"recorded": made}) as writer:
         for piece in pieces:
             writer.append(piece)
