@@ -11,36 +11,16 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from shiftlab.detector.hashing import hashed, hashed_normal, hashed_uniform, mix
+
 __all__ = ["Memory", "Stream", "mix"]
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_FIRST = 0xBF58476D1CE4E5B9
-_SECOND = 0x94D049BB133111EB
 
-
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
-
-
-def mix(bits: Tensor) -> Tensor:
-    """Return the 64-bit finaliser of splitmix64 (Steele, Lea, Flood 2014) of int64 ``bits``, any shape.
-
-    Torch's int64 wraps and shifts right arithmetically; masks make the shifts logical.
-    """
-    bits = bits ^ ((bits >> 30) & ((1 << 34) - 1))
-    bits.mul_(_signed(_FIRST))
-    bits.bitwise_xor_((bits >> 27) & ((1 << 37) - 1))
-    bits.mul_(_signed(_SECOND))
-    bits.bitwise_xor_((bits >> 31) & ((1 << 33) - 1))
-    return bits
-
-
-@lru_cache(maxsize=4)
-def _normal_table(device: str) -> Tensor:
-    """float32 (65536,): standard-normal quantiles at (i + 1/2) / 65536, divided by sqrt 2."""
-    quantile = special.ndtri((np.arange(65536, dtype=np.float64) + 0.5) / 65536.0) / np.sqrt(2.0)
-    return torch.from_numpy(quantile.astype(np.float32)).to(device)
+@lru_cache(maxsize=1024)
+def _start(seed: int, effect: str, purpose: str, throw: str) -> int:
+    """Return the 64 bits from which the draws of one purpose start."""
+    text = f"{seed}|{effect}|{purpose}|{throw}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 @dataclass(frozen=True)
@@ -91,20 +71,11 @@ class Stream:
 
     def bits(self, purpose: str, *ids: Tensor | int, per_throw: bool = False) -> Tensor:
         """Return int64 of the ids' shape with 64 mixed bits: the same on every device and in any batch."""
-        throw = str(self.throw) if per_throw else "none"
-        text = f"{self.seed}|{self.effect}|{purpose}|{throw}"
-        start = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-        device = next((one.device for one in ids if isinstance(one, Tensor)), torch.device("cpu"))
-        state = torch.full((), _signed(start), dtype=torch.int64, device=device)
-        for one in ids:
-            step = _signed(one * _GOLDEN) if isinstance(one, int) else one * _signed(_GOLDEN)
-            state = mix(state + step)
-        return mix(state + _signed(_GOLDEN))
+        return hashed(self._start(purpose, per_throw), ids)
 
     def uniform(self, purpose: str, *ids: Tensor | int, per_throw: bool = False) -> Tensor:
         """Return float64 uniform draws in [0, 1), multiples of 2^-53."""
-        bits = self.bits(purpose, *ids, per_throw=per_throw)
-        return ((bits >> 11) & ((1 << 53) - 1)).to(torch.float64) * 2.0**-53
+        return hashed_uniform(self._start(purpose, per_throw), ids)
 
     def normal(self, purpose: str, *ids: Tensor | int, per_throw: bool = False) -> Tensor:
         """Return float32 standard-normal draws: one addition of two table entries, |z| <= 6.14."""
@@ -113,9 +84,7 @@ class Stream:
             name = self.memory.key((str(self.seed), self.effect, purpose, "normal"), ids)
             if name is not None and name in self.memory.drawn:
                 return self.memory.drawn[name]
-        bits = self.bits(purpose, *ids, per_throw=per_throw)
-        table = _normal_table(str(bits.device))
-        drawn = table[bits & 65535] + table[(bits >> 16) & 65535]
+        drawn = hashed_normal(self._start(purpose, per_throw), ids)
         if self.memory is not None and name is not None:
             self.memory.drawn[name] = drawn
         return drawn
@@ -133,3 +102,6 @@ class Stream:
         below = special.pdtr(np.arange(last), rate) * 2.0**53
         thresholds = torch.from_numpy(np.rint(below).astype(np.int64)).to(bits.device)
         return torch.searchsorted(thresholds, bits, right=True)
+
+    def _start(self, purpose: str, per_throw: bool) -> int:
+        return _start(self.seed, self.effect, purpose, str(self.throw) if per_throw else "none")
