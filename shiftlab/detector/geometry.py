@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.detector.medium import Medium, Value
-from shiftlab.detector.sharing import axis_shares, diffusion_width
+from shiftlab.detector.sharing import axis_shares, diffusion_width, reach, wide_shares
 from shiftlab.errors import ConfigError
 from shiftlab.units import ARGON_DENSITY
 
@@ -135,22 +135,25 @@ class Geometry:
         fraction = position.T / self.pitch - index
         along, across = (torch.as_tensor(one, dtype=torch.float64, device=position.device) for one in diffusion)
         widths = [diffusion_width(constant, drift_time) / self.pitch for constant in (along, across)]
-        step = torch.tensor([-1, 0, 1], device=position.device)[:, None]
-        axes = []
+        reaches = [reach(width) for width in widths]
+        axes, steps = [], []
         for axis, edge in enumerate(self.shape):
-            neighbour = index[axis] + step
-            cloud = axis_shares(fraction[axis], widths[min(axis, 1)]).T
+            far, width = reaches[min(axis, 1)], widths[min(axis, 1)]
+            step = torch.arange(-far, far + 1, device=position.device)
+            neighbour = index[axis] + step[:, None]
+            cloud = (axis_shares if far == 1 else wide_shares)(fraction[axis], width).T
             axes.append(torch.where((neighbour >= 0) & (neighbour < edge), cloud, 0.0))
         x, y, z = axes[0][:, None, None], axes[1][:, None], axes[2]
         _, ny, nz = self.shape
         offset = (step[:, None] * ny + step) * nz
         centre = (index[0] * ny + index[1]) * nz + index[2]
-        cell = (offset[:, :, None] + step.T[0][:, None]).reshape(27, 1) + centre
-        return cell.T[:, None], (x * y * z).reshape(27, -1).T[:, None]
+        offset = ((steps[0][:, None] * ny + steps[1])[:, :, None] * nz + steps[2]).reshape(-1, 1)
+        return (offset + centre).T[:, None], (x * y * z).reshape(len(offset), -1).T[:, None]
 
     def convolve(self, cells: Cells) -> Cells:
         """Return the signal of the collected charge at the input of the electronics: pixels see the charge itself."""
         return cells
+            steps.append(step)
 
     def deconvolve(self, cells: Cells) -> Cells:
         """Return the charge that signal processing finds before the threshold: for pixels, what was read."""
