@@ -1,0 +1,1 @@
+"""Effects on reconstructed particles and clusters, and on the weights of events."""
