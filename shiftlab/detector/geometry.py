@@ -143,9 +143,9 @@ class Geometry:
             neighbour = index[axis] + step[:, None]
             cloud = (axis_shares if far == 1 else wide_shares)(fraction[axis], width).T
             axes.append(torch.where((neighbour >= 0) & (neighbour < edge), cloud, 0.0))
+            steps.append(step)
         x, y, z = axes[0][:, None, None], axes[1][:, None], axes[2]
         _, ny, nz = self.shape
-        offset = (step[:, None] * ny + step) * nz
         centre = (index[0] * ny + index[1]) * nz + index[2]
         offset = ((steps[0][:, None] * ny + steps[1])[:, :, None] * nz + steps[2]).reshape(-1, 1)
         return (offset + centre).T[:, None], (x * y * z).reshape(len(offset), -1).T[:, None]
@@ -153,7 +153,6 @@ class Geometry:
     def convolve(self, cells: Cells) -> Cells:
         """Return the signal of the collected charge at the input of the electronics: pixels see the charge itself."""
         return cells
-            steps.append(step)
 
     def deconvolve(self, cells: Cells) -> Cells:
         """Return the charge that signal processing finds before the threshold: for pixels, what was read."""
