@@ -37,6 +37,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     event.set_defaults(action=_show_event)
     effect = shown.add_parser("effect", parents=[common], help="draw what an effect does to an event")
     effect.add_argument("name")
+    effect.add_argument("--events", type=Path, metavar="FILE", help="events to draw (default: a shipped sample)")
+    effect.add_argument("--number", type=int, metavar="N", help="event of an image, from 0 (default: the first nue CC)")
     effect.add_argument("-o", "--output", type=Path, help="PNG to write (default: NAME.png)")
     effect.set_defaults(action=_show_effect)
 
@@ -153,13 +155,41 @@ def _show_event(given: argparse.Namespace) -> int:
 
 
 def _show_effect(given: argparse.Namespace) -> int:
-    from shiftlab.config import locate
-    from shiftlab.detector import detector, effects
+    from shiftlab.detector.effect import SCINTILLATOR_STAGES, effects
+    from shiftlab.detector.scintillator.stages import TOKEN_STAGES
+
+    kind = effects().get(given.name)
+    output = given.output or Path(f"{given.name}.png")
+    if kind.stage == "generate":
+        raise ConfigError(
+            f"effect {given.name} takes whole events from a paired file, so there is no one event to shift: "
+            "`shiftlab show event` draws each of a pair."
+        )
+    if kind.stage in SCINTILLATOR_STAGES:
+        print(_show_tokens(given, tokens=kind.stage in TOKEN_STAGES, output=output))
+    else:
+        print(_show_image(given, wires=kind.readout == "wires", output=output))
+    return 0
+
+
+def _show_image(given: argparse.Namespace, *, wires: bool, output: Path) -> Path:
+    """Draw an effect of a liquid-argon detector on an event of the shipped sample, or of the file."""
+    from shiftlab.config import detector_config, locate
+    from shiftlab.detector import Detector
     from shiftlab.events import read
     from shiftlab.report.show_effect import show_effect
 
-    effects().get(given.name)
-    output = given.output or Path(f"{given.name}.png")
-    deposits = read(locate("studies/samples/lar_evaluation.h5"))
-    print(show_effect(detector("pixel_lar"), deposits, given.name, output))
-    return 0
+    file = given.events or locate("studies/samples/lar_evaluation.h5")
+    chamber = Detector.from_config(detector_config("wire_lar" if wires else "pixel_lar"))
+    return show_effect(chamber, read(file), given.name, output, n=given.number)
+
+
+def _show_tokens(given: argparse.Namespace, *, tokens: bool, output: Path) -> Path:
+    """Draw an effect of a scintillator tracker on the shipped tokens or deposits, or on those of the file."""
+    from shiftlab.config import locate
+    from shiftlab.events import read, read_tokens
+    from shiftlab.report.show_token_effect import show_token_effect
+
+    sample = "minerva_like_tokens" if tokens else "ch_neutrino"
+    file = given.events or locate(f"studies/samples/{sample}.h5")
+    return show_token_effect(given.name, read_tokens(file) if tokens else read(file), output)

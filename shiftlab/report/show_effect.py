@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from shiftlab.detector import NOMINAL, Detector, Parameter, Prepared, Universe
+from shiftlab.detector import NOMINAL, Detector, Effect, Nuisance, Parameter, Prepared, Universe
 from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, effects
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import Deposits, Image
@@ -22,15 +23,22 @@ from shiftlab.report.show import Window, draw_pixels, energy_scale, pick, plain_
 from shiftlab.report.style import DIVERGING, GREY, WIDTH, drawn
 from shiftlab.report.wording import fixed
 
-__all__ = ["Displacement", "displacements", "effect_figure", "show_effect", "with_effect"]
+__all__ = [
+    "STRENGTHS",
+    "Displacement",
+    "displacements",
+    "effect_figure",
+    "response_curve",
+    "show_effect",
+    "with_effect",
+]
 
 Floats = NDArray[np.float64]
 
-_STRENGTHS: Final = tuple(np.linspace(-3.0, 3.0, 13).tolist())
+STRENGTHS: Final = tuple(np.linspace(-3.0, 3.0, 13).tolist())
 """Displacements of the response curve, in sigma."""
 
-_ENERGY: Final = "#0072B2"
-_VOXELS: Final = "#D55E00"
+_LINES: Final = ("#0072B2", "#D55E00", "#009E73")
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,19 @@ def with_effect(detector: Detector, name: str) -> Detector:
     return replace(detector, effects=(*detector.effects, kind()), allow_double_counting=True)
 
 
-def displacements(detector: Detector, name: str) -> list[Displacement]:
+class _HasEffects(Protocol):
+    """Any kind of detector."""
+
+    @property
+    def effects(self) -> tuple[Effect[Any], ...]:
+        """Its effects."""
+
+    @property
+    def nuisances(self) -> tuple[Nuisance, ...]:
+        """Its nuisances."""
+
+
+def displacements(detector: _HasEffects, name: str) -> list[Displacement]:
     """Return what of an effect can be displaced: its nuisances, and its choices of another model.
 
     Raises:
@@ -225,33 +245,50 @@ def _images(
 
 
 def _curve(axes: Axes, detector: Detector, prepared: Prepared, displacement: Displacement, nominal: Image) -> None:
-    """Draw the change of the event's energy and voxels against the parameter, with nominal and one sigma marked."""
+    """Draw the change of the event's energy and voxels against the parameter."""
+
+    def measure(strength: float) -> dict[str, float]:
+        image = nominal if strength == 0 else detector.image(prepared, displacement.universe(strength))
+        energy = _percent(float(image.energy.sum()), float(nominal.energy.sum()))
+        return {"energy": energy, "voxels": _percent(len(image.cell), len(nominal.cell))}
+
+    response_curve(axes, displacement, measure, "change of the event / %", STRENGTHS)
+
+
+def response_curve(
+    axes: Axes,
+    displacement: Displacement,
+    measure: Callable[[float], Mapping[str, float]],
+    label: str,
+    strengths: Sequence[float],
+) -> None:
+    """Draw what ``measure`` gives at each strength against the parameter's value, with nominal and one sigma marked.
+
+    Strengths outside the parameter's bounds, or that the detector refuses, are left out: the curve ends there.
+    A parameter with choices has one dot for each.
+    """
     parameter = displacement.parameter
-    places, energy, voxels, marks = [], [], [], []
-    steps = range(len(parameter.choices)) if parameter.choices else _STRENGTHS
-    for strength in (float(step) - (parameter.nominal if parameter.choices else 0.0) for step in steps):
-        try:
-            value = parameter.value(strength)
-            image = nominal if strength == 0 else detector.image(prepared, displacement.universe(strength))
-        except (ConfigError, DataError):
-            continue  # outside the bounds, or refused by the detector: the curve ends there
-        if not parameter.two_sided and strength < 0 and not parameter.choices:
+    found: dict[float, Mapping[str, float]] = {}
+    steps = [float(i) - parameter.nominal for i in range(len(parameter.choices))] or list(strengths)
+    for strength in steps:
+        if strength < 0 and not parameter.two_sided and not parameter.choices:
             continue
-        places.append(value)
-        energy.append(_percent(float(image.energy.sum()), float(nominal.energy.sum())))
-        voxels.append(_percent(len(image.cell), len(nominal.cell)))
-        if abs(strength) == 1.0 or parameter.choices:
-            marks.append(len(places) - 1)
+        with suppress(ConfigError, DataError):
+            parameter.value(strength)
+            found[strength] = measure(strength)
     line = "none" if parameter.choices else "-"
-    for values, colour, name in ((energy, _ENERGY, "energy"), (voxels, _VOXELS, "voxels")):
-        axes.plot(places, values, linestyle=line, color=colour)
-        axes.plot([places[i] for i in marks], [values[i] for i in marks], "o", color=colour, label=name)
+    marked = [s for s in found if abs(s) == 1.0 or parameter.choices]
+    for name, colour in zip(next(iter(found.values()), {}), _LINES, strict=False):
+        places = [parameter.value(strength) for strength in found]
+        axes.plot(places, [found[strength][name] for strength in found], linestyle=line, color=colour)
+        dots = [parameter.value(strength) for strength in marked]
+        axes.plot(dots, [found[strength][name] for strength in marked], "o", color=colour, label=name)
     axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes.axvline(parameter.nominal, color=GREY, linestyle=":", linewidth=1.0, zorder=0)
     axes.plot([parameter.nominal], [0.0], "D", color="black", label="nominal")
     unit = "" if parameter.unit in ("", "1") else f" / {parameter.unit}"
     axes.set_xlabel(f"{parameter.name}{unit}")
-    axes.set_ylabel("change of the event / %")
+    axes.set_ylabel(label)
     if parameter.choices:
         axes.set_xticks(range(len(parameter.choices)), [name.replace("_", "\n") for name in parameter.choices])
         axes.set_title("each choice")
