@@ -15,6 +15,10 @@ class Threshold(Effect[Cells]):
 
     name: ClassVar[str] = "threshold"
     stage: ClassVar[str] = "threshold"
+    catalogue: ClassVar[tuple[str, ...]] = ("E11",)
+    double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("level", "noise_enc", "a threshold scan cannot tell a higher threshold from smaller noise"),
+    )
     needs: ClassVar[tuple[str, ...]] = ("electrons",)
     changes: ClassVar[tuple[str, ...]] = ("event", "key", "cell", "electrons")
     parameters = (

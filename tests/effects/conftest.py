@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -102,3 +103,25 @@ def events(effect: Effect[Any], bare: Detector, deposits: Deposits) -> Charge | 
 def nominal(effect: Effect[Any]) -> dict[str, float]:
     """The effect's nominal values."""
     return {parameter.name: parameter.nominal for parameter in effect.parameters}
+
+
+@pytest.fixture(scope="session", name="lattice")
+def lattice_of() -> Callable[..., Cells]:
+    """The function that makes equal events with charge in given cells, for physics that a few numbers show."""
+
+    def made(
+        geometry: Geometry,
+        cell: torch.Tensor,
+        electrons: torch.Tensor | float,
+        events: int = 1,
+        floor: float = -math.inf,
+    ) -> Cells:
+        key = torch.arange(1, events + 1) * 7919**3
+        weight, selected = torch.ones(events, dtype=torch.float64), torch.ones(events, dtype=torch.bool)
+        table = EventTable(key, key, weight, ("single_muon",) * events, {}, selected)
+        event = torch.repeat_interleave(torch.arange(events), len(cell))
+        charge = torch.as_tensor(electrons, dtype=torch.float64).expand(len(cell)).repeat(events)
+        least = torch.full((events,), floor, dtype=torch.float64)
+        return Cells(geometry, table, event, key[event], cell.repeat(events), charge, least)
+
+    return made
