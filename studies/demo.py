@@ -47,6 +47,7 @@ def _excess(bias: Bias) -> list[str]:
 def _largest(bias: Bias) -> list[str]:
     table = bias.table
     shown = table[(table["group"] == "unisim") & (table["recalibrate"] == "none") & ~table["mc_limited"].astype(bool)]
+    shown = shown[shown["not_quoted"] == ""]
     lines = []
     for arm, rows in shown.groupby("arm", sort=False):
         row = rows.sort_values("bias_over_sigma_data", key=abs).iloc[-1]

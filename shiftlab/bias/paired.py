@@ -14,6 +14,7 @@ from shiftlab.bias.record import Bias
 from shiftlab.bias.sample import check_exposure
 from shiftlab.bias.statistic import Statistic
 from shiftlab.bias.tables import bias_table
+from shiftlab.bias.two_point import generation_nuisances, mark
 from shiftlab.errors import ConfigError, UnknownNameError
 
 __all__ = ["Store", "bias"]
@@ -62,7 +63,7 @@ def bias(
     return Bias(
         tasks=measured.tasks,
         replicas=replicas,
-        table=bias_table(measured, design),
+        table=mark(bias_table(measured, design), datasets, generation_nuisances(getattr(responses, "attrs", {}))),
         performance=measured.performance,
         exposure=measured.exposure,
         unisims=together.unisims,

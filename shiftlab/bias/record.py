@@ -32,7 +32,8 @@ class Bias:
     Attributes:
         tasks: Names of the tasks, in the order of every matrix.
         replicas: Number of bootstrap replicas.
-        table: One row per arm, seed, task and shifted universe (``bias.csv``).
+        table: One row per arm, seed, task and shifted universe (``bias.csv``); ``not_quoted`` says of a two-point
+            variation of generation why it is not quoted.
         performance: Nominal performance with 68% and 95% intervals and a reference.
         exposure: Evaluated and data events per task and simulated sample.
         unisims: Odd and even response to each nuisance, in units of the data's error.
@@ -82,15 +83,18 @@ class Bias:
 
     def summary(self) -> dict[str, Any]:
         """Return the headline numbers as plain values that JSON can hold (None for what is undefined)."""
+        unquoted = self.table[self.table["not_quoted"] != ""]
         return {
             "tasks": list(self.tasks),
             "replicas": self.replicas,
             "arms": {arm: self._summary_of(arm) for arm in self.table["arm"].unique().tolist()},
             "excess_correlation": _records(self.excess),
+            "not_quoted": _records(unquoted[["nuisance", "task", "not_quoted"]].drop_duplicates()),
         }
 
     def _summary_of(self, arm: str) -> dict[str, Any]:
-        shifted = self.table[(self.table["arm"] == arm) & (self.table["group"] == "unisim")]
+        quoted = self.table["not_quoted"] == ""
+        shifted = self.table[(self.table["arm"] == arm) & (self.table["group"] == "unisim") & quoted]
         size = shifted["bias_over_sigma_data"].abs()
         largest = shifted.loc[size.groupby(shifted["recalibrate"], sort=False).idxmax()]
         of_arm = {name: getattr(self, name) for name in ("performance", "seed_range", "closure", "reliability")}

@@ -16,8 +16,14 @@ from shiftlab.events.reader import Origin, open_events, read
 
 __all__ = ["pair", "read_pair", "refuse_other_medium"]
 
-_GENERATED: Final = ("neutrino_pdg", "neutrino_energy", "vertex_x", "vertex_y", "vertex_z")
+_GENERATED: Final = ("neutrino_pdg", "neutrino_energy")
 """Truth that the generator fixes; what was deposited may differ between two models."""
+
+_PLACE: Final = ("vertex_x", "vertex_y", "vertex_z")
+
+_APART: Final = 0.3
+"""How far apart, in cm, an event and its twin may be placed: one cell. Samples that are placed by their first visible
+deposit move where the models differ in just that."""
 
 _PRIMARY: Final = ("pdg", "kinetic", "momentum_x", "momentum_y", "momentum_z")
 
@@ -25,6 +31,8 @@ _AGREEMENT: Final = 1e-6
 """How well generated numbers must agree, relative; files round them alike."""
 
 _SHOWN: Final = 3
+
+_COMMON: Final = "common=True (data.common_vertices=true) leaves such events out."
 
 
 def read_pair(
@@ -58,11 +66,13 @@ def pair(nominal: Deposits, twin: Deposits, *, common: bool = False) -> tuple[De
     Args:
         nominal: events of the nominal model.
         twin: events of the other model, in any order.
-        common: whether vertices that only one side has are left out; otherwise they are an error.
+        common: whether vertices that only one side has, or that are placed more than 0.3 cm apart, are left out;
+            otherwise they are an error.
 
     Raises:
-        DataError: a vertex is twice on one side, is missing on one side, or has other generated energies, places or
-            primaries in the twin; one side has other columns than the other; or no vertex is in common.
+        DataError: a vertex is twice on one side, is missing on one side, or has another place, other generated
+            energies or other primaries in the twin; one side has other columns than the other; or no vertex is in
+            common.
     """
     for name, side in (("nominal", nominal), ("other", twin)):
         _refuse_repeated(name, side)
@@ -78,6 +88,12 @@ def pair(nominal: Deposits, twin: Deposits, *, common: bool = False) -> tuple[De
     twin = twin.take(order[place])
     _refuse_other_columns(nominal, twin)
     _refuse_other_vertices(nominal, twin)
+    apart = _apart(nominal, twin)
+    if bool(apart.any()):
+        if not common:
+            _refuse_difference(f"place (by more than {_APART} cm)", apart, nominal, _COMMON)
+        rows = torch.nonzero(~apart).squeeze(1)
+        nominal, twin = nominal.take(rows), twin.take(rows)
     kept = nominal.events
     events = replace(kept, truth=twin.events.truth)
     return nominal, replace(twin, events=events)
@@ -122,10 +138,7 @@ def _refuse_missing(nominal: Deposits, twin: Deposits, here: Tensor, there: Tens
                 f"(vertex_uid {first})"
             )
     if parts:
-        raise DataError(
-            f"{'; '.join(parts)}. Say common=True (data.common_vertices=true) to use the "
-            f"{int(here.sum())} common ones only."
-        )
+        raise DataError(f"{'; '.join(parts)}; {int(here.sum())} are common. {_COMMON}")
 
 
 def _refuse_other_columns(nominal: Deposits, twin: Deposits) -> None:
@@ -148,17 +161,17 @@ def _refuse_other_vertices(nominal: Deposits, twin: Deposits) -> None:
     for name in _GENERATED:
         one, other = nominal.events.truth.get(name), twin.events.truth.get(name)
         if one is not None and other is not None:
-            _refuse_difference(name, _differ(one, other), nominal, (one, other))
+            _refuse_difference(name, _differ(one, other), nominal)
     if nominal.particles is None or twin.particles is None:
         return
     primaries, count = _primaries(nominal.particles)
     others, counts = _primaries(twin.particles)
-    _refuse_difference("number of primaries", count != counts, nominal, (count, counts))
+    _refuse_difference("number of primaries", count != counts, nominal)
     event = torch.repeat_interleave(torch.arange(len(count)), count)
     for column in sorted(primaries.keys() & others.keys()):
         wrong = torch.zeros(len(count), dtype=torch.bool)
         wrong[event[_differ(primaries[column], others[column])]] = True
-        _refuse_difference(f"{column} of a primary", wrong, nominal, None)
+        _refuse_difference(f"{column} of a primary", wrong, nominal)
 
 
 def _primaries(particles: ParticleTable) -> tuple[dict[str, Tensor], Tensor]:
@@ -174,13 +187,23 @@ def _differ(one: Tensor, other: Tensor) -> Tensor:
     return ~torch.isclose(one, other, rtol=_AGREEMENT, atol=_AGREEMENT, equal_nan=True)
 
 
-def _refuse_difference(what: str, wrong: Tensor, nominal: Deposits, values: tuple[Tensor, Tensor] | None) -> None:
+def _apart(nominal: Deposits, twin: Deposits) -> Tensor:
+    """Return bool (event,): where the twin's vertex lies elsewhere in the detector."""
+    apart = torch.zeros(len(nominal), dtype=torch.bool)
+    for name in _PLACE:
+        one, other = nominal.events.truth.get(name), twin.events.truth.get(name)
+        if one is not None and other is not None:
+            apart |= (one - other).abs() > _APART
+    return apart
+
+
+def _refuse_difference(what: str, wrong: Tensor, nominal: Deposits, hint: str = "") -> None:
     rows = torch.nonzero(wrong).squeeze(1)
     if not len(rows):
         return
     row = int(rows[0])
-    shown = "" if values is None else f": {float(values[0][row]):g} and {float(values[1][row]):g}"
     raise DataError(
         f"{what} differs between the two in {len(rows)} of {len(nominal)} events, the first being event {row} "
-        f"(vertex_uid {int(nominal.events.vertex[row])}){shown}. A pair has the same generated vertices."
+        f"(vertex_uid {int(nominal.events.vertex[row])}). "
+        f"{hint or 'A pair has the same generated vertices.'}"
     )

@@ -36,10 +36,11 @@ def heat_table(record: Record, recalibrate: str = "none") -> pd.DataFrame:
 
     ``size`` is the mean over seeds of bias / sigma_data; of a random map with several throws the
     root mean square over throws and seeds (``random`` True: it has no sign). ``significant`` and
-    ``mc_limited`` hold in every seed and throw.
+    ``mc_limited`` hold in every seed and throw; what is not quoted counts as MC-limited.
     """
     rows = record.of("bias", recalibrate=recalibrate)
     rows = rows[rows["group"] == "unisim"]
+    rows = rows.assign(mc_limited=rows["mc_limited"].astype(bool) | (rows["not_quoted"] != ""))
     keys = ["arm", "task", "nuisance", "direction"]
     cells = rows.groupby(keys, sort=False).agg(
         mean=("bias_over_sigma_data", "mean"),

@@ -44,8 +44,8 @@ def largest_bias(record: Record, arm: str) -> pd.DataFrame:
     Largest is judged by the mean over seeds of |bias| / sigma_data among unisims, not recalibrated,
     whose Monte Carlo error is below their size in every seed. Empty when there is none.
     """
-    rows = record.of("bias", arm=arm)
-    rows = rows[rows["group"] == "unisim"]
+    rows = record.quoted
+    rows = rows[rows["arm"] == arm]
     size = rows["bias_over_sigma_data"].abs().where(~rows["mc_limited"].astype(bool))
     means = size.groupby([rows["task"], rows["universe"]]).agg(lambda values: values.mean(skipna=False)).dropna()
     if means.empty:

@@ -61,6 +61,7 @@ _TEXT: Final = (
     "injected_universe",
     "largest_impact",
     "not_convex",
+    "not_quoted",
     "nuisance",
     "recalibrate",
     "reference",
@@ -100,6 +101,22 @@ class Record:
         if recalibrate is not None:
             table = table[table["recalibrate"] == recalibrate]
         return table if arm is None else table[table["arm"] == arm]
+
+    @property
+    def quoted(self) -> pd.DataFrame:
+        """The bias of one nuisance at a time, not recalibrated, without what too few vertices allow to quote."""
+        table = self.of("bias")
+        return table[(table["group"] == "unisim") & (table["not_quoted"] == "")]
+
+    @property
+    def unquoted(self) -> tuple[str, ...]:
+        """Sentences on the nuisances that are not quoted: which, for which tasks, and why."""
+        rows = self.tables["bias"]
+        rows = rows[rows["not_quoted"] != ""]
+        return tuple(
+            f"{nuisance}: {reason} ({', '.join(dict.fromkeys(same['task']))})."
+            for (nuisance, reason), same in groups(rows, ("nuisance", "not_quoted"))
+        )
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -81,13 +81,15 @@ def bias_section(record: Record) -> Section:
                 "would have; whether a bias is significant over its own Monte Carlo error is only a mark.",
                 f"Of {counted(len(unisims), 'bias', 'biases')} {limited} are MC-limited: their error exceeds their "
                 "size, and nothing is concluded from them.",
+                *record.unquoted,
             )
         ),
         picture(
             heat_map(cells, record.tasks, record.arms),
             "Heat map of the bias of each task under each nuisance at minus and plus one sigma, one panel per arm.",
             "Mean over seeds. Dot: |bias| above two Monte Carlo errors in every seed. Hatched: MC-limited in every "
-            "seed. Two-coloured cells with ±: root mean square over the throws of a random map, which has no sign.",
+            "seed, or not quoted. Two-coloured cells with ±: root mean square over the throws of a random map, which "
+            "has no sign.",
             ("csv/heat_map.csv",),
         ),
         picture(

@@ -40,8 +40,7 @@ def key_figure(record: Record) -> Figure:
 
 def _largest(axes: Axes, record: Record) -> None:
     """Draw the largest |bias| / sigma_data of each task, arm and seed; open where MC-limited."""
-    rows = record.of("bias")
-    rows = rows[rows["group"] == "unisim"]
+    rows = record.quoted
     rows = rows.assign(size=rows["bias_over_sigma_data"].abs(), error=rows["bias_error"] / rows["sigma_data"])
     largest = rows.loc[rows.groupby(["arm", "seed", "task"], sort=False)["size"].idxmax().dropna()]
     colours, markers = arm_colours(record.arms), arm_markers(record.arms)

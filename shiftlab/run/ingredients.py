@@ -52,7 +52,8 @@ def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
     common = torch.ones(len(everything), dtype=torch.bool)
     if config.data.common_vertices:
         for path in config.data.variations.values():
-            common &= torch.isin(everything.events.vertex, _read(path).events.vertex)
+            both, _ = pair(everything, _read(path), common=True)
+            common &= torch.isin(everything.events.key, both.events.key)
     rows: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(everything.events.sample):
         if sample == _MUONS or common[i]:

@@ -104,6 +104,8 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     _say("bias, covariance and correlation", progress)
     biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
     biases.save(folder.path)
+    for row in biases.summary()["not_quoted"]:
+        _say(f"{row['nuisance']}, task {row['task']}: {row['not_quoted']}", progress)
     _say("templates and fits", progress)
     templates = _templates(config, responses)
     results = {calibration: fit_all(each) for calibration, each in templates.items()}

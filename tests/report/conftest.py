@@ -83,7 +83,7 @@ class Synthetic:
                             "nominal": 0.8, "nominal_error": 0.011, "bias": ratio * sigma, "bias_error": error * sigma,
                             "unpaired_error": 0.016, "sigma_data": sigma, "bias_over_sigma_data": ratio,
                             "significance": abs(ratio) > 2 * error, "mc_limited": error > abs(ratio), "strength": 1.0,
-                            "q_value": 0.04, "mirrored": False,
+                            "q_value": 0.04, "mirrored": False, "not_quoted": "",
                         }
                     )  # fmt: skip
         return pd.DataFrame(rows)
