@@ -90,7 +90,7 @@ class Effect(ABC, Generic[State]):
         """Take other priors for some parameters, and paths of files, by name.
 
         Raises:
-            UnknownNameError: the effect has no parameter of that name.
+            UnknownNameError: the effect has no parameter or file of that name.
         """
         self.digests = {}
         for name in files or {}:
@@ -120,6 +120,14 @@ class Effect(ABC, Generic[State]):
             stream: The effect's keyed draws.
         """
 
+    def invert(self, events: State, values: Mapping[str, Value], stream: Stream) -> State:
+        """Return the events before the effect from those after it, where nothing was lost, with the same draws.
+
+        Raises:
+            ConfigError: the effect cannot be undone, at all or at these values.
+        """
+        raise ConfigError(f"effect {self.name} cannot be undone.")
+
     def check(self, values: Mapping[str, float], floor: float) -> None:
         """Refuse nominal values that contradict the rest of the chain.
 
@@ -142,6 +150,8 @@ class Effect(ABC, Generic[State]):
 
     def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return float64 (layer,): the factor on a minimum-ionising particle's charge that calibration divides out.
+
+        Where the factor is one of each wire plane, the shape is (plane, layer).
 
         Args:
             medium: the argon, with one number for each quantity.

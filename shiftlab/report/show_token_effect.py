@@ -158,7 +158,7 @@ def _energy(tokens: Tokens) -> Floats:
 
 
 def _per_event(tokens: Tokens) -> Floats:
-    return np.bincount(tokens.event_index.numpy(), _energy(tokens), len(tokens))
+    return np.asarray(np.bincount(tokens.event_index.numpy(), _energy(tokens), len(tokens)), dtype=np.float64)
 
 
 def _response(axes: Axes, given: Recorder, displacement: Displacement, nominal: Tokens) -> None:
