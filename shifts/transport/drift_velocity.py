@@ -25,6 +25,7 @@ class DriftVelocity(Effect[Charge]):
     changes: ClassVar[tuple[str, ...]] = ("medium",)
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("scale", "drift_field_scale", "the drift field moves the velocity too"),
+        ("scale", "argon_temperature_shift", "the temperature of the argon moves the velocity too"),
     )
     parameters = (
         Parameter(
