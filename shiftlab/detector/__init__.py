@@ -21,9 +21,19 @@ from shiftlab.detector.scintillator import (
     remainder_of,
     scintillator_detector,
 )
-from shiftlab.detector.state import Cells, Charge
+from shiftlab.detector.state import Cells, Charge, Electronics
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe, multisim, unisim
+from shiftlab.detector.wires import (
+    Regions,
+    Taps,
+    WireGeometry,
+    cold_electronics,
+    field_current,
+    filtered,
+    in_groups,
+    regions,
+)
 from shiftlab.errors import ConfigError
 
 __all__ = [
@@ -34,6 +44,7 @@ __all__ = [
     "ConfigError",
     "Detector",
     "Effect",
+    "Electronics",
     "FieldMap",
     "Geometry",
     "Hits",
@@ -42,19 +53,27 @@ __all__ = [
     "Oracle",
     "Parameter",
     "Prepared",
+    "Regions",
     "Response",
     "ScintillatorDetector",
     "Stream",
+    "Taps",
     "StripGeometry",
     "TokenDetector",
     "Universe",
     "Value",
+    "WireGeometry",
     "broken",
+    "cold_electronics",
     "detector",
     "effects",
+    "field_current",
+    "filtered",
     "globals_of",
+    "in_groups",
     "multisim",
     "numbers",
+    "regions",
     "quenching",
     "read_field_map",
     "remainder_of",

@@ -31,10 +31,14 @@ def calibrate(cells: Cells, response: Tensor, scale: float) -> Image:
 
     Args:
         cells: what passed the threshold.
-        response: float64 (layer,), the nominal g0 R0 exp(-t / tau0) at each layer's centre.
+        response: float64 (layer,), the nominal g0 R0 exp(-t / tau0) at each layer's centre, or (plane, layer).
         scale: recalibration factor on the energy.
     """
-    energy = cells.electrons * (scale / (ELECTRONS_PER_MEV * response))[cells.layer]
+    factor = scale / (ELECTRONS_PER_MEV * response)
+    if response.dim() == 1:
+        energy = cells.electrons * factor[cells.layer]
+    else:
+        energy = cells.electrons * factor[cells.channel // cells.geometry.shape[2], cells.layer]
     offsets = torch.zeros(len(cells.table) + 1, dtype=torch.int64, device=cells.cell.device)
     torch.cumsum(torch.bincount(cells.event, minlength=len(cells.table)), 0, out=offsets[1:])
     return Image(

@@ -229,6 +229,8 @@ class Detector:
     def response(self, device: torch.device | str = "cpu", universe: Universe = NOMINAL) -> Tensor:
         """Return float64 (layer,): the response to a minimum-ionising particle per drift layer in a universe.
 
+        Where an effect is one of each wire plane, the shape is (plane, layer).
+
         Calibration divides by that of the nominal universe; with ``recalibrate: exact`` by the universe's own.
         """
         values = self.values(universe)
@@ -272,12 +274,12 @@ class Detector:
         """Return numbers on what the nominal detector keeps of ``deposits``.
 
         ``charge_kept`` is the charge read out over the charge that arrives at the anode (thresholds,
-        dead channels and noise included).
+        dead channels and noise included); where several wire planes read it out, their mean.
         """
         prepared = self._prepared(deposits)
         arriving = self._arriving(prepared, NOMINAL, self.values(NOMINAL)).electrons
         image = self.image(prepared)
-        total = float(arriving.sum())
+        total = float(arriving.sum()) * self.geometry.views
         events = max(len(prepared), 1)
         return {
             "events": len(prepared),
@@ -286,7 +288,7 @@ class Detector:
             "dropped_energy": float(prepared.dropped_energy.sum()),
             "energy": float(prepared.charge.energy.sum()),
             "charge_kept": float(image.charge.to(torch.float64).sum()) / total if total else 0.0,
-            "energy_recorded": float(image.energy.to(torch.float64).sum()),
+            "energy_recorded": float(image.energy.to(torch.float64).sum()) / self.geometry.views,
             "voxels_per_event": len(image.cell) / events,
             "cells_per_event": len(prepared.cells.cell) / events,
             "empty_events": int((image.offsets[1:] == image.offsets[:-1]).sum()),

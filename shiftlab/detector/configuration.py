@@ -11,6 +11,7 @@ from shiftlab.detector.directions import Directions
 from shiftlab.detector.effect import Effect, effects
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.parameter import Parameter
+from shiftlab.detector.wires import WireGeometry
 from shiftlab.errors import ConfigError, UnknownNameError
 
 __all__ = ["Settings", "allowed_pairs", "chosen_effects", "settings"]
@@ -31,9 +32,11 @@ class Settings(NamedTuple):
 def settings(config: Mapping[str, Any]) -> Settings:
     """Return the settings of the detector of a configuration (``configs/detector/*.yaml``).
 
-    Keys: ``name``; ``seed``; ``geometry`` (fields of ``Geometry``); ``diffusion`` (``longitudinal`` and
+    Keys: ``name``; ``seed``; ``geometry`` (``kind``: ``pixels`` or ``wires``, and fields of
+    ``Geometry`` or ``WireGeometry``); ``diffusion`` (``longitudinal`` and
     ``transverse``, cm2/s); ``effects``, a mapping from effect to parameters, each a nominal value, the name
-    of a choice, or a mapping with ``nominal``, ``sigma``, ``bounds``, ``source``, ``confidence``;
+    of a choice, or a mapping with ``nominal``, ``sigma``, ``bounds``, ``source``, ``confidence``, and to the paths of
+    its files, if it takes any;
     ``allow_double_counting``, pairs ``one+other`` of nuisances, or true; ``directions`` of steps, ``file`` or
     ``local``.
 
@@ -95,17 +98,26 @@ def allowed_pairs(config: Mapping[str, Any]) -> bool | tuple[str, ...]:
 
 
 def _geometry(values: Mapping[str, Any]) -> Geometry:
-    _known("detector.geometry", values, [field.name for field in dataclasses.fields(Geometry)])
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"detector.geometry = {values!r} must be a mapping.")
+    given = dict(values)
+    name = given.pop("kind", Geometry.readout)
+    kinds = {kind.readout: kind for kind in (Geometry, WireGeometry)}
+    if name not in kinds:
+        raise UnknownNameError("detector.geometry.kind", str(name), kinds)
+    default = kinds[name]()
+    _known("detector.geometry", given, ["kind", *(field.name for field in dataclasses.fields(default))])
     changed: dict[str, Any] = {}
-    for key, value in values.items():
-        place = f"detector.geometry.{key}"
-        if key == "size":
+    for key, value in given.items():
+        place, usual = f"detector.geometry.{key}", getattr(default, key)
+        if isinstance(usual, tuple):
             if isinstance(value, str) or not isinstance(value, Sequence):
-                raise ConfigError(f"{place} = {value!r} must be three numbers (x, y, z in cm).")
-            changed[key] = tuple(_number(place, edge) for edge in value)
+                what = "three numbers (x, y, z in cm)" if key == "size" else "numbers"
+                raise ConfigError(f"{place} = {value!r} must be {what}.")
+            changed[key] = tuple(_number(place, part) for part in value)
         else:
-            changed[key] = _whole(place, value) if key == "chip" else _number(place, value)
-    return dataclasses.replace(Geometry(), **changed)
+            changed[key] = _whole(place, value) if isinstance(usual, int) else _number(place, value)
+    return dataclasses.replace(default, **changed)
 
 
 def _effect(name: str, values: Mapping[str, Any]) -> Effect[Any]:

@@ -66,6 +66,16 @@ class Geometry:
         return nx, ny, nz
 
     @property
+    def edges(self) -> tuple[float, float, float]:
+        """Extent of a lattice cell along each of its indices, cm; infinite where an index is no place."""
+        return self.pitch, self.pitch, self.pitch
+
+    @property
+    def views(self) -> int:
+        """How many times the whole charge is read out: an image holds the energy of an event as often."""
+        return 1
+
+    @property
     def cells(self) -> int:
         """Number of lattice cells."""
         nx, ny, nz = self.shape

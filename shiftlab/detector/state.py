@@ -12,7 +12,20 @@ from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.medium import Medium, Value
 from shiftlab.events.deposits import EventTable
 
-__all__ = ["Cells", "Charge", "Value", "true_rows"]
+__all__ = ["Cells", "Charge", "Electronics", "Value", "true_rows"]
+
+
+@dataclass(frozen=True)
+class Electronics:
+    """How the wires' response departs from the nominal one; set at the stage ``shape``, before signals are formed.
+
+    Attributes:
+        stretch: of the electronics' impulse response, h(t) to h(t / stretch) / stretch.
+        mix: 0 for the nominal field response, 1 for the alternative one.
+    """
+
+    stretch: Value = 1.0
+    mix: Value = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,7 @@ class Cells:
         electrons: float64 (row,), charge.
         floor: float64 (event,), electrons below which a cell can no longer end above threshold;
             an effect may leave such cells out; minus infinity when there is no threshold.
+        electronics: of wires, where it departs from the nominal one.
     """
 
     geometry: Geometry
@@ -100,6 +114,7 @@ class Cells:
     cell: Tensor
     electrons: Tensor
     floor: Tensor
+    electronics: Electronics | None = None
 
     @property
     def address(self) -> Tensor:

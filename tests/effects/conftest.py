@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from shiftlab.detector import Cells, Charge, Detector, Effect, Geometry, Prepared, Stream, effects
+from shiftlab.detector import Cells, Charge, Detector, Effect, Geometry, Prepared, Stream, WireGeometry, effects
 from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES
 from shiftlab.events.deposits import Deposits, EventTable
 
@@ -62,10 +62,11 @@ def deposits() -> Deposits:
     )
 
 
-@pytest.fixture(scope="session")
-def bare(small: Geometry) -> Detector:
-    """A detector without effects."""
-    return Detector("bare", small, ())
+@pytest.fixture
+def bare(request: pytest.FixtureRequest, small: Geometry) -> Detector:
+    """A detector without effects; one of wires where the effect at hand is one of wires."""
+    wires = "effect" in request.fixturenames and request.getfixturevalue("effect").readout == "wires"
+    return Detector("bare", WireGeometry(size=small.size) if wires else small, ())
 
 
 def state(effect: Effect[Any], prepared: Prepared, floor: float = float("-inf")) -> Charge | Cells:
