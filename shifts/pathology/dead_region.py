@@ -69,7 +69,7 @@ class DeadRegion(Effect[Cells]):
         )
         _, across, along = events.geometry.shape
         index = torch.where(axis == _Z, events.cell % along, events.cell // along % across)
-        edge = torch.where(axis == _Z, along, across)
+        edge = torch.where(axis == _Z, along, across).to(torch.float64)
         alive = 1.0 - _covered(index - 0.5 * edge, width, centre, events.geometry.pitch)
         return events.with_electrons(events.electrons * alive).keep(alive > 0)
 
