@@ -32,15 +32,15 @@ from shiftlab.events.tokens import Tokens
 __all__ = ["BlobDrop", "BlobMerge", "BlobThreshold"]
 
 _CHANGES: Final = ("offsets", "features", "valid", "particle", "globals", "global_valid", "truth")
-_ROUNDING: Final = 1e-6
-"""Relative; a blob at the file's own threshold, written in single precision, is not below it."""
+_CUT: Final = 1.0
+"""MeV: no blob of minerva-ml's files and of the toy has less; single precision may say slightly less."""
 
 
 class BlobThreshold(Effect[Tokens]):
     """Blobs of less than ``energy`` are not found.
 
-    The nominal is the threshold of minerva-ml's files and of the toy, where no blob is below 1 MeV. What a file left
-    out cannot come back, so the threshold can only rise.
+    The nominal, 1 MeV, is the threshold of minerva-ml's files and of the toy; there the file is left as it is. What a
+    file left out cannot come back, so the threshold can only rise.
     """
 
     name: ClassVar[str] = "blob_threshold"
@@ -52,11 +52,11 @@ class BlobThreshold(Effect[Tokens]):
     parameters = (
         Parameter(
             "energy",
-            1.0,
+            _CUT,
             0.15,
             "MeV",
-            (0.0, 50.0),
-            identity=0.0,
+            (_CUT, 50.0),
+            identity=_CUT,
             two_sided=False,
             algebra="nest",
             source="judgement: 15% of the cut at 1 MeV",
@@ -69,7 +69,7 @@ class BlobThreshold(Effect[Tokens]):
         """Leave out the blobs below the threshold."""
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E")
         level = _per_token(events, values["energy"])
-        faint = is_kind(events, "blob", "blob_aggregate") & (without_floor(events, "log_E") < level * (1.0 - _ROUNDING))
+        faint = is_kind(events, "blob", "blob_aggregate") & (without_floor(events, "log_E") < level) & (level > _CUT)
         return rederived(events, keep_tokens(events, ~faint)) if bool(faint.any()) else events
 
 
@@ -90,12 +90,12 @@ class BlobMerge(Effect[Tokens]):
         Parameter(
             "distance",
             0.0,
-            72.0,
+            90.0,
             "mm",
             (0.0, 500.0),
             identity=0.0,
             two_sided=False,
-            source="judgement: 20% more than the 60 mm within which the toy joins clusters",
+            source="judgement: half more than the 60 mm within which the toy joins clusters",
             confidence="C",
             doc="Distance below which two blobs are found as one.",
         ),
@@ -127,7 +127,7 @@ class BlobDrop(Effect[Tokens]):
         Parameter(
             "probability",
             0.0,
-            0.02,
+            0.05,
             "1",
             (0.0, 1.0),
             identity=0.0,

@@ -21,7 +21,7 @@ class TargetMass(Effect[Tokens]):
     name: ClassVar[str] = "target_mass"
     stage: ClassVar[str] = "weigh"
     catalogue: ClassVar[tuple[str, ...]] = ("M11",)
-    needs: ClassVar[tuple[str, ...]] = ("weight",)
+    needs: ClassVar[tuple[str, ...]] = ("events", "weight")
     changes: ClassVar[tuple[str, ...]] = ("weight",)
     parameters = (
         Parameter(

@@ -29,7 +29,7 @@ class TokenTimeOffset(Effect[Tokens]):
             0.0,
             1.0,
             "ns",
-            (-1000.0, 1000.0),
+            (-500.0, 500.0),
             identity=0.0,
             source="judgement: a third of a hit's resolution of 3.4 ns (Chvojka, Budd)",
             confidence="C",
