@@ -75,8 +75,17 @@ class ChargeYield(Effect[Charge]):
         amplitude = events.per_row(values["amplitude"])
         if not isinstance(amplitude, Tensor) and amplitude == 0:
             return events
+        return events.with_electrons(events.electrons * (1.0 + amplitude * self._map(events, stream)))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Divide each deposit's charge by the yield where it arrives."""
+        amplitude = events.per_row(values["amplitude"])
+        return events.with_electrons(events.electrons / (1.0 + amplitude * self._map(events, stream)))
+
+    @staticmethod
+    def _map(events: Charge, stream: Stream) -> Tensor:
         y, z = (events.position[:, axis].to(torch.float64) / events.geometry.size[axis] for axis in (1, 2))
-        return events.with_electrons(events.electrons * (1.0 + amplitude * smooth_map(y, z, stream)))
+        return smooth_map(y, z, stream)
 
 
 class ResidualYz(Effect[Cells]):
@@ -111,10 +120,19 @@ class ResidualYz(Effect[Cells]):
         amplitude = events.per_row(values["amplitude"])
         if not isinstance(amplitude, Tensor) and amplitude == 0:
             return events
+        return events.with_electrons(events.electrons * (1.0 + amplitude * self._map(events, stream)))
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide each cell's charge by the map's error at its pixel."""
+        amplitude = events.per_row(values["amplitude"])
+        return events.with_electrons(events.electrons / (1.0 + amplitude * self._map(events, stream)))
+
+    @staticmethod
+    def _map(events: Cells, stream: Stream) -> Tensor:
         _, across, along = events.geometry.shape
         y = ((events.cell // along % across).to(torch.float64) + 0.5) / across
         z = ((events.cell % along).to(torch.float64) + 0.5) / along
-        return events.with_electrons(events.electrons * (1.0 + amplitude * smooth_map(y, z, stream)))
+        return smooth_map(y, z, stream)
 
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the map's largest value brings to ``level``."""

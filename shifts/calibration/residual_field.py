@@ -62,11 +62,18 @@ class ResidualField(Effect[Cells]):
 
     def apply(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
         """Multiply each cell's charge by the ratio of its drift layer."""
+        return events.with_electrons(events.electrons * self._of_rows(events, values))
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide each cell's charge by the ratio of its drift layer."""
+        return events.with_electrons(events.electrons / self._of_rows(events, values))
+
+    @staticmethod
+    def _of_rows(events: Cells, values: Mapping[str, Value]) -> Tensor:
         geometry = events.geometry
         time = geometry.layer_times(events.cell.device)
         rows = {name: events.per_row(value) for name, value in values.items()}
-        factor = _ratio(_squares(time)[events.layer], rows, geometry.efield, geometry.density)
-        return events.with_electrons(events.electrons * factor)
+        return _ratio(_squares(time)[events.layer], rows, geometry.efield, geometry.density)
 
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the layer of strongest true field brings to ``level``."""

@@ -44,6 +44,10 @@ class ResidualGain(Effect[Cells]):
         """Multiply each cell's charge by the scale."""
         return events.with_electrons(events.electrons * events.per_row(values["scale"]))
 
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide each cell's charge by the scale."""
+        return events.with_electrons(events.electrons / events.per_row(values["scale"]))
+
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the scale brings to ``level``."""
         return level / values["scale"]

@@ -45,8 +45,16 @@ class ResidualLifetime(Effect[Cells]):
 
     def apply(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
         """Multiply each cell's charge by the error of its correction."""
+        return events.with_electrons(events.electrons * self._of_rows(events, values["rate"]))
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide each cell's charge by the error of its correction."""
+        return events.with_electrons(events.electrons / self._of_rows(events, values["rate"]))
+
+    @staticmethod
+    def _of_rows(events: Cells, rate: Value) -> Tensor:
         time = events.geometry.layer_times(events.cell.device)[events.layer]
-        return events.with_electrons(events.electrons * _factor(time, events.per_row(values["rate"])))
+        return _factor(time, events.per_row(rate))
 
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the largest factor, after 100 ms or at the anode, brings to ``level``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from shiftlab.detector import Cells, Effect, Parameter, Stream, Value, WireGeometry
 
 __all__ = ["Crosstalk", "coupling"]
+
+SMALLEST: Final = 1e-6
+"""Electrons below which a cell counts as empty after the coupling was undone."""
 
 
 def coupling(channels: int, fraction: float) -> Tensor:
@@ -55,13 +58,56 @@ class Crosstalk(Effect[Cells]):
 
     def apply(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
         """Move the coupled charge, along y and z for pixels, from wire to wire for wires."""
-        geometry, fraction = events.geometry, values["fraction"]
-        _, across, along = geometry.shape
-        if isinstance(geometry, WireGeometry):
-            wires = torch.tensor(geometry.wires, device=events.cell.device)
-            return _couple(events, fraction, 1, along, wires[events.channel // along])
-        events = _couple(events, fraction, 1, along, along)
-        return _couple(events, fraction, along, across, across)
+        for stride, period in _axes(events):
+            events = _couple(events, values["fraction"], stride, period, _channels(events, period))
+        return events
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Return the charge that each channel collected; cells with less than ``SMALLEST`` get no row.
+
+        Every row of channels that has a cell is solved as a whole: meant for tests and corrections of single events.
+        """
+        for stride, period in reversed(_axes(events)):
+            events = _uncouple(events, values["fraction"], stride, period)
+        return events
+
+
+def _axes(events: Cells) -> list[tuple[int, int]]:
+    """Return (stride, period) in lattice indices of each axis along which channels couple."""
+    _, across, along = events.geometry.shape
+    if isinstance(events.geometry, WireGeometry):
+        return [(1, along)]
+    return [(1, along), (along, across)]
+
+
+def _channels(events: Cells, period: int) -> int | Tensor:
+    """Return the number of channels of each row of them: of a side of the anode, or of each cell's plane."""
+    geometry = events.geometry
+    if isinstance(geometry, WireGeometry):
+        return torch.tensor(geometry.wires, device=events.cell.device)[events.channel // period]
+    return period
+
+
+def _uncouple(events: Cells, fraction: Value, stride: int, period: int) -> Cells:
+    """Return cells before coupling to the neighbours ``stride`` lattice indices away."""
+    block = stride * period
+    address, cells = events.address, events.geometry.cells
+    first = address // block * block + address % stride
+    start, line = torch.unique(first, return_inverse=True)
+    seen = torch.zeros(len(start), period, dtype=torch.float64, device=address.device)
+    seen[line, address // stride % period] = events.electrons
+    each = torch.as_tensor(fraction, dtype=torch.float64).expand(len(events.table)).to(address.device)[start // cells]
+    counts = torch.full((len(address),), period, device=address.device)
+    counts = counts.copy_(torch.as_tensor(_channels(events, period)))
+    count = torch.zeros_like(start).scatter_(0, line, counts)
+    for value, number in torch.unique(torch.stack([each, count.to(torch.float64)], dim=1), dim=0).tolist():
+        own = (each == value) & (count == number)
+        matrix = coupling(int(number), value).to(address.device)
+        seen[own, : int(number)] = torch.linalg.solve(matrix, seen[own, : int(number)].T).T
+    line, place = torch.nonzero(seen.abs() >= SMALLEST, as_tuple=True)
+    address, order = torch.sort(start[line] + place * stride)
+    empty = events.keep(torch.zeros_like(events.cell, dtype=torch.bool))
+    return empty.insert(address // cells, address % cells, seen[line, place][order])
 
 
 def _couple(events: Cells, fraction: Value, stride: int, period: int, channels: int | Tensor) -> Cells:

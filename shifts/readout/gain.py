@@ -60,6 +60,11 @@ class Gain(Effect[Cells]):
             electrons = electrons * (1.0 + spread * z)
         return events.with_electrons(electrons)
 
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide each cell's charge by its channel's gain."""
+        ones = events.with_electrons(torch.ones_like(events.electrons))
+        return events.with_electrons(events.electrons / self.apply(ones, values, stream).electrons)
+
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the channel of largest gain brings to ``level``."""
         return level / (values["scale"] * (1.0 + abs(values["spread"]) * LARGEST_NORMAL))

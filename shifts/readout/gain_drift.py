@@ -53,12 +53,19 @@ class GainDrift(Effect[Cells]):
 
     def apply(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
         """Multiply all charge of an event by the gain of its period."""
-        spread = values["spread"]
-        if not isinstance(spread, Tensor) and spread == 0:
+        if not isinstance(values["spread"], Tensor) and values["spread"] == 0:
             return events
+        return events.with_electrons(events.electrons * self._factor(events, values, stream))
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide all charge of an event by the gain of its period."""
+        return events.with_electrons(events.electrons / self._factor(events, values, stream))
+
+    @staticmethod
+    def _factor(events: Cells, values: Mapping[str, Value], stream: Stream) -> Tensor:
         period = torch.floor(stream.uniform("period", events.table.key) * values["periods"]).to(torch.int64)
         z = stream.normal("gain", period, per_throw=True).to(torch.float64)
-        return events.with_electrons(events.electrons * (1.0 + spread * z)[events.event])
+        return (1.0 + values["spread"] * z)[events.event]
 
     def check(self, values: Mapping[str, float], floor: float) -> None:
         """Refuse a number of periods that is not whole."""

@@ -88,13 +88,20 @@ class ModuleGain(Effect[Cells]):
 
     def apply(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
         """Multiply each cell's charge by the gain of the module that its channel is in."""
+        return events.with_electrons(events.electrons * self._factor(events, values))
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Divide each cell's charge by the gain of its module."""
+        return events.with_electrons(events.electrons / self._factor(events, values))
+
+    def _factor(self, events: Cells, values: Mapping[str, Value]) -> Tensor:
         modules = events.per_row(values["modules"])
         module = module_of(events.channel, events.geometry.shape[2], modules)
         gain = torch.ones_like(events.electrons)
         for index in range(len(self._factors(values))):
             factor = torch.as_tensor(events.per_row(values[f"factor_{index + 1}"]), dtype=torch.float64)
             gain = torch.where(module == index, factor.to(gain.device), gain)
-        return events.with_electrons(events.electrons * gain)
+        return gain
 
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the module of largest gain brings to ``level``."""

@@ -75,6 +75,11 @@ class Nonlinearity(Effect[Cells]):
         bending, scale = events.per_row(values["bending"]), events.per_row(values["full_scale"])
         return events.with_electrons(bend(events.electrons, bending, scale))
 
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Unbend each cell's charge."""
+        bending, scale = events.per_row(values["bending"]), events.per_row(values["full_scale"])
+        return events.with_electrons(unbend(events.electrons, bending, scale))
+
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that is bent to ``level``."""
         charge = torch.tensor([level], dtype=torch.float64)

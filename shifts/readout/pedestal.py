@@ -55,8 +55,16 @@ class Pedestal(Effect[Cells]):
 
     def apply(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
         """Add each channel's offset."""
-        offset, spread = events.per_row(values["offset"]), events.per_row(values["spread"])
         self._refuse_flooding(events.floor, values)
+        return self._moved(events, values, stream, 1.0)
+
+    def invert(self, events: Cells, values: Mapping[str, Value], stream: Stream) -> Cells:
+        """Take each channel's offset off."""
+        return self._moved(events, values, stream, -1.0)
+
+    @staticmethod
+    def _moved(events: Cells, values: Mapping[str, Value], stream: Stream, sign: float) -> Cells:
+        offset, spread = (events.per_row(sign * values[name]) for name in ("offset", "spread"))
         electrons = events.electrons + offset
         if isinstance(spread, Tensor) or spread != 0:
             z = stream.normal("channel", events.channel, per_throw=True).to(torch.float64)
