@@ -167,7 +167,9 @@ def _undo(charge: Charge, escaped: Tensor, recombine: Step | None, rows: Tensor)
     """
     if recombine is None:
         return charge.with_electrons(escaped)
-    fraction = recombine(charge.with_electrons(torch.ones_like(escaped))).electrons
+    one = torch.ones_like(escaped)
+    fraction = recombine(charge.with_electrons(one)).electrons
+    _refuse_other_than_factors(recombine(charge.with_electrons(2.0 * one)).electrons, 2.0 * fraction)
     blocked = fraction <= 0
     wrong = torch.nonzero(blocked & (escaped > 0)).squeeze(1)
     if len(wrong):
@@ -179,13 +181,16 @@ def _undo(charge: Charge, escaped: Tensor, recombine: Step | None, rows: Tensor)
         )
     start = torch.where(blocked, charge.electrons, escaped / torch.where(blocked, 1.0, fraction))
     result = charge.with_electrons(start)
-    difference = (recombine(result).electrons - escaped).abs()
-    if bool((difference > _AGREEMENT * escaped).any()):
+    _refuse_other_than_factors(recombine(result).electrons, escaped)
+    return result
+
+
+def _refuse_other_than_factors(found: Tensor, wanted: Tensor) -> None:
+    if bool(((found - wanted).abs() > _AGREEMENT * wanted).any()):
         raise ConfigError(
             "the effects of stage recombine do more than multiply the charge, so that the electrons of the file "
             "cannot be traced back through them."
         )
-    return result
 
 
 def _refuse_bad(deposits: Deposits) -> None:

@@ -17,11 +17,16 @@ __all__ = ["WValue"]
 class WValue(Effect[Charge]):
     """Electrons per deposited energy, 1 / W.
 
-    It moves all charge by one factor, as the gain does: a fit cannot tell the two apart in one detector.
+    It moves all charge by one factor, as the gain does: a fit cannot tell the two apart in one detector. Light is not
+    simulated; were it, charge and light would scale together, N_e + N_ph = 1.21 E / W.
     """
 
     name: ClassVar[str] = "w_value"
     stage: ClassVar[str] = "recombine"
+    catalogue: ClassVar[tuple[str, ...]] = ("G5",)
+    double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("w", "gain_scale", "both move all charge by one factor"),
+    )
     needs: ClassVar[tuple[str, ...]] = ("electrons",)
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
     parameters = (
