@@ -34,7 +34,7 @@ from shiftlab.detector.wires import (
     in_groups,
     regions,
 )
-from shiftlab.errors import ConfigError
+from shiftlab.errors import ConfigError, DataError
 
 __all__ = [
     "NOMINAL",
@@ -42,6 +42,7 @@ __all__ = [
     "Cells",
     "Charge",
     "ConfigError",
+    "DataError",
     "Detector",
     "Effect",
     "Electronics",

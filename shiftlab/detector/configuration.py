@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from shiftlab.detector.directions import Directions
-from shiftlab.detector.effect import Effect, effects
+from shiftlab.detector.effect import SCINTILLATOR_STAGES, Effect, effects
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.parameter import Parameter
 from shiftlab.detector.wires import WireGeometry
@@ -51,12 +51,18 @@ def settings(config: Mapping[str, Any]) -> Settings:
     _known(
         "detector", config, ("name", "seed", "geometry", "diffusion", "effects", "allow_double_counting", "directions")
     )
+    chosen = chosen_effects(config)
+    if chosen and all(effect.stage in SCINTILLATOR_STAGES for effect in chosen):
+        raise ConfigError(
+            f"detector '{config.get('name')}' shifts tokens, not images: `shiftlab record FILE OUT` uses it; "
+            "a study takes a detector of images, say detector=pixel_lar."
+        )
     constants = config.get("diffusion", {})
     _known("detector.diffusion", constants, ("longitudinal", "transverse"))
     return Settings(
         name=str(config.get("name", "detector")),
         geometry=_geometry(config.get("geometry", {})),
-        effects=chosen_effects(config),
+        effects=chosen,
         seed=_whole("detector.seed", config.get("seed", 1)),
         diffusion=(
             _number("detector.diffusion.longitudinal", constants.get("longitudinal", 4.0)),

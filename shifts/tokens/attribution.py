@@ -8,11 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Value
+from shiftlab.detector import DataError, Value
 from shiftlab.detector.scintillator.clusters import total
 from shiftlab.detector.scintillator.event_globals import RECOIL
 from shiftlab.detector.scintillator.token_kinematics import is_kind, matched_muons, per_token, visible_energy
-from shiftlab.errors import DataError
 from shiftlab.events.minerva_ml.columns import KINDS
 from shiftlab.events.tokens import Tokens
 

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from shiftlab.detector import Effect, Parameter, Stream, Value
-from shiftlab.errors import DataError
+from shiftlab.detector import DataError, Effect, Parameter, Stream, Value
 from shiftlab.events.tokens import Tokens
 from shifts.tokens.weighting import weighted
 

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from shiftlab.detector import DataError
 from shiftlab.detector.scintillator.rederive import rederived
 from shiftlab.detector.scintillator.token_kinematics import (
     FourMomentum,
@@ -17,7 +18,6 @@ from shiftlab.detector.scintillator.token_kinematics import (
     with_four_momentum,
     without_floor,
 )
-from shiftlab.errors import DataError
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["MUON_MASS", "true_momentum", "with_direction", "with_size"]
