@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,13 +16,13 @@ from shiftlab.detector.directions import DIRECTIONS, Directions
 from shiftlab.detector.double_counting import refuse_double_counting
 from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, PLACING_STAGES, STAGES, Effect
 from shiftlab.detector.fitting import refuse_unfit
-from shiftlab.detector.footprint import footprint
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.medium import Medium
 from shiftlab.detector.missing import missing_fields, refuse_missing, refused_nuisances
 from shiftlab.detector.nuisances import Nuisance, Values, nuisances_of, values_of
 from shiftlab.detector.prepared import Prepared, prepare
-from shiftlab.detector.state import Cells, Charge
+from shiftlab.detector.recording import Batch, Pass, Step, steps_of
+from shiftlab.detector.state import Charge
 from shiftlab.detector.stream import Stream
 from shiftlab.detector.universe import NOMINAL, Universe
 from shiftlab.detector.variation import Twin, Variations
@@ -213,16 +214,9 @@ class Detector:
         """
         prepared = self.generated(events, universe)
         self.refuse(universe, prepared)
-        values = self.values(universe)
-        cells = self._collected(prepared, self._arriving(prepared, universe, values), values)
-        for stage in LATTICE_STAGES:
-            if stage == "add_noise":
-                cells = self.geometry.convolve(cells)
-            elif stage == "threshold":
-                cells = self.geometry.deconvolve(cells)
-            for effect in self._at((stage,)):
-                stream = Stream(self.seed, effect.name, universe.throw, prepared.memory)
-                cells = effect.apply(cells, values[effect.name], stream)
+        kept = None if isinstance(events, Deposits) else prepared.kept
+        way = self._way(universe)
+        cells = way.record(Batch(prepared.charge, prepared.footprint, prepared.cells, prepared.memory, kept))
         constants = universe if universe.recalibrate == "exact" else NOMINAL
         return calibrate(cells, self.response(cells.cell.device, constants), scale)
 
@@ -359,14 +353,15 @@ class Detector:
         charge = Charge(self.geometry, table, whole, real.to(torch.float32).reshape(0, 3), real, real, real, medium)
         return self._through(stages, charge, NOMINAL, values).medium
 
-    def _collected(self, prepared: Prepared, charge: Charge, values: Values) -> Cells:
-        """Return the cells that collect what arrives, anew where a universe moves charge."""
-        cells, shares = prepared.cells, prepared.footprint
-        if self._placing(values) != self._placing(self.values(NOMINAL)):
-            shares, event, cell = footprint(charge, self.geometry)
-            cells = replace(cells, event=event, key=cells.table.key[event], cell=cell)
-        floor = torch.full_like(cells.floor, self._floor(values))
-        return replace(cells, electrons=shares.collect(charge.electrons), floor=floor)
+    def _way(self, universe: Universe) -> Pass:
+        """Return a universe's way through the chain."""
+        values, nominal = self.values(universe), self.values(NOMINAL)
+        floors = self._floor(values), self._floor(nominal)
+        return Pass(self._steps, values, nominal, *floors, self.seed, universe.throw)
+
+    @cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        return steps_of(self.effects)
 
     def _arriving(self, prepared: Prepared, universe: Universe, values: Values) -> Charge:
         return self._through(DEPOSIT_STAGES, prepared.charge, universe, values)

@@ -13,6 +13,7 @@ from shiftlab.detector.directions import Directions, cosines
 from shiftlab.detector.footprint import Footprint, footprint
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.missing import missing_fields
+from shiftlab.detector.recording import Kept
 from shiftlab.detector.state import Cells, Charge
 from shiftlab.detector.stream import Memory
 from shiftlab.detector.variation import Variations
@@ -50,6 +51,7 @@ class Prepared:
         rows: int64 (deposit,), number in the file's deposits of each deposit of ``charge``.
         deposits: the file's deposits; universes read their labels only.
         variations: the same events by other models, prepared when a universe first asks for them.
+        kept: nominal states between the effects, filled by universes, from which others start.
     """
 
     charge: Charge
@@ -63,6 +65,7 @@ class Prepared:
     rows: Tensor
     deposits: Deposits
     variations: Variations = field(default_factory=Variations)
+    kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Return the number of events."""

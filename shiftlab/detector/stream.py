@@ -62,12 +62,14 @@ class Stream:
         effect: Name of the effect.
         throw: Number of the realisation of the frozen maps.
         memory: Draws to be kept for lasting ids, or None.
+        drawn: List to which each purpose that is drawn per throw is added, or None.
     """
 
     seed: int
     effect: str
     throw: int = 0
     memory: Memory | None = None
+    drawn: list[str] | None = None
 
     def bits(self, purpose: str, *ids: Tensor | int, per_throw: bool = False) -> Tensor:
         """Return int64 of the ids' shape with 64 mixed bits: the same on every device and in any batch."""
@@ -104,4 +106,6 @@ class Stream:
         return torch.searchsorted(thresholds, bits, right=True)
 
     def _start(self, purpose: str, per_throw: bool) -> int:
+        if per_throw and self.drawn is not None:
+            self.drawn.append(purpose)
         return _start(self.seed, self.effect, purpose, str(self.throw) if per_throw else "none")
