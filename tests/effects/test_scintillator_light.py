@@ -155,6 +155,20 @@ def test_fewer_effective_photoelectrons_spread_a_strip_but_move_no_scale():
     assert width[2] / width[1] == pytest.approx(1.1**-0.5, abs=0.01)
 
 
+def test_the_threshold_lies_between_photoelectrons(neutrinos):
+    """One sigma of the statistics cuts no peak off: fewer than two are lost, two are kept, and energy hardly moves."""
+    detector = scintillator_detector()
+    hits = strips(2.0)
+    for yields in (1.0, 1.1, 1 / 1.1):
+        drawn = replace(hits, count=torch.tensor([1.0, 2.0]).double().repeat(COPIES // 2) / yields)
+        assert torch.equal(calibrate(drawn, Response()).event % 2, torch.ones(COPIES // 2, dtype=torch.int64))
+    total = [
+        float(detector.record(neutrinos, Universe("u", (("photostatistics_yield", n),))).hits.energy.sum())
+        for n in (-1.0, 0.0, 1.0)
+    ]
+    assert max(total) / min(total) - 1 < 2e-3
+
+
 @given(along=st.floats(-120.0, 120.0), scale=st.floats(0.5, 2.0))
 def test_attenuation_is_undone_by_the_constants_that_made_it(along, scale):
     """exp(d / length) and its exact inverse; with the nominal constant a residual is left, none in the middle."""
