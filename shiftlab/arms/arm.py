@@ -33,6 +33,7 @@ class Arm(ABC):
     Attributes:
         name: Name in configs and tables.
         letter: Its letter in the plan of comparisons.
+        views: Whether it takes the planes of a wire read-out.
         seed: Number of the training; a seed covers pre-training and heads.
         contract: What its images must be.
         record: Plain values about the training: recipe, data digest, data set, number of events, curves.
@@ -42,6 +43,7 @@ class Arm(ABC):
 
     name: ClassVar[str]
     letter: ClassVar[str]
+    views: ClassVar[bool] = True
 
     def __init__(
         self, seed: int, contract: InputContract, record: Mapping[str, Any], training_vertices: NDArray[np.int64]

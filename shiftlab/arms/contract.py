@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from shiftlab.errors import ConfigError
 
 __all__ = ["InputContract"]
+
+_OF_WIRES: Final = frozenset({"edges", "views"})
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class InputContract:
         energy_edges: Edges of the histogram of voxel energies, MeV; the outer bins are open.
         patch: Edge of a patch, cells.
         grain: Edge of the cubes that are told apart inside a patch, cells; it divides ``patch``.
+        edges: Extent of a cell along each index, cm, where cells are no cubes of ``pitch``; 0 where an index is no
+            place.
+        views: How many wire planes, each with the whole event, the second index counts; 1 without wires.
     """
 
     shape: tuple[int, int, int] = (768, 768, 768)
@@ -36,6 +41,8 @@ class InputContract:
     energy_edges: tuple[float, ...] = (0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)
     patch: int = 16
     grain: int = 2
+    edges: tuple[float, float, float] | None = None
+    views: int = 1
 
     @property
     def locals(self) -> int:
@@ -43,8 +50,9 @@ class InputContract:
         return (self.patch // self.grain) ** 3
 
     def plain(self) -> dict[str, Any]:
-        """Return the contract as a JSON value."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return the contract as a JSON value; what only wires have is left out without them."""
+        values = {name: value for name, value in asdict(self).items() if self.views > 1 or name not in _OF_WIRES}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> InputContract:
@@ -54,7 +62,7 @@ class InputContract:
             ConfigError: a key is missing or unknown.
         """
         names = {field.name for field in fields(cls)}
-        if set(value) != names:
+        if set(value) not in (names, names - _OF_WIRES):
             odd = sorted(names.symmetric_difference(value))
             raise ConfigError(f"input contract: keys {odd} are missing or unknown; it has exactly {sorted(names)}.")
         plain: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class NetworkArm(Arm):
     Attributes:
         networks: The networks by name; which ones there are is up to the arm.
     """
+
+    views: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -133,11 +133,12 @@ def group(
         mirror: Mirror y about the middle of the detector; training only.
     """
     edge = contract.patch
-    across = contract.shape[0] // edge + 2
+    across = max(contract.shape) // edge + 2
+    size = contract.pitch if contract.edges is None else torch.tensor(contract.edges, device=image.cell.device)
     index = image.index
     if mirror:
         index[:, 1] = contract.shape[1] - 1 - index[:, 1]
-    position = (index.float() + 0.5) * contract.pitch
+    position = (index.float() + 0.5) * size
     index = index + torch.tensor(shift, device=index.device)
     patch, inside = index // edge, index % edge
     event = image.event_index
@@ -152,7 +153,7 @@ def group(
     voxel_offsets = torch.zeros(len(unique) + 1, dtype=torch.int64, device=key.device)
     voxel_offsets[1:] = counts.cumsum(0)
     corner = torch.stack([unique // across**2 % across, unique // across % across, unique % across], dim=1) * edge
-    centre = (corner - torch.tensor(shift, device=key.device) + edge / 2) * contract.pitch
+    centre = (corner - torch.tensor(shift, device=key.device) + edge / 2) * size
     energy = image.energy.clamp(min=contract.energy_floor)
     of_voxel = torch.repeat_interleave(torch.arange(len(unique), device=key.device), counts)
     moment = torch.zeros(len(image), 3, dtype=torch.float64, device=key.device)

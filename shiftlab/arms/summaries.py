@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.patches import Patches
+from shiftlab.arms.patches import Patches, group
 from shiftlab.events.image import Image
 
 __all__ = ["BLOCK", "Summaries", "summarise"]
@@ -40,7 +41,12 @@ class Summaries:
 
 
 def summarise(image: Image, patches: Patches, contract: InputContract) -> Summaries:
-    """Return the summary quantities of every event and block."""
+    """Return the summary quantities of every event and block; of wires those of each plane, and no blocks."""
+    if contract.views > 1:
+        plane = image.index[:, 1]
+        planes = [group(image.keep(plane == one), contract).overall for one in range(contract.views)]
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        return Summaries(torch.cat(planes, dim=1).cpu().numpy(), nothing, np.zeros(0, dtype=np.int64))
     index = image.index.cpu().numpy()
     energy = np.maximum(image.energy.cpu().numpy().astype(np.float64), contract.energy_floor)
     event = image.event_index.cpu().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,9 @@ def input_contract(detector: Detector) -> InputContract:
     """Return the input contract of the images that a detector makes."""
     nominal = detector.values(NOMINAL)
     threshold = nominal["threshold"]["level"] if "threshold" in nominal else 0.0
-    return InputContract(shape=detector.geometry.shape, pitch=detector.geometry.pitch, threshold=threshold)
+    geometry = detector.geometry
+    contract = InputContract(shape=geometry.shape, pitch=geometry.pitch, threshold=threshold)
+    return contract if geometry.views == 1 else replace(contract, edges=geometry.edges, views=geometry.views)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     event = shown.add_parser("event", parents=[common], help="draw one event of a file")
     event.add_argument("file", type=Path)
     event.add_argument("number", type=int, metavar="N", help="from 0")
+    event.add_argument("--detector", default="pixel_lar", metavar="NAME", help="that records it, say wire_lar")
     event.add_argument("-o", "--output", type=Path, help="PNG to write (default: event_N.png)")
     event.set_defaults(action=_show_event)
     effect = shown.add_parser("effect", parents=[common], help="draw what an effect does to an event")
@@ -142,15 +143,17 @@ def _columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
 
 
 def _show_event(given: argparse.Namespace) -> int:
-    from shiftlab.detector import detector
+    from shiftlab.config import detector_config
+    from shiftlab.detector import Detector
     from shiftlab.events import read
     from shiftlab.report.show import show_event
 
+    recorder = Detector.from_config(detector_config(given.detector))
     deposits = read(given.file)
     if not 0 <= given.number < len(deposits):
         raise DataError(f"{given.file}: event {given.number} is asked for; it has events 0 to {len(deposits) - 1}.")
     output = given.output or Path(f"event_{given.number}.png")
-    print(show_event(deposits, given.number, output, detector=detector("pixel_lar")))
+    print(show_event(deposits, given.number, output, detector=recorder))
     return 0
 
 

@@ -64,6 +64,7 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         mistakes.append(f"detector: {error}")
         return
     _check_nuisances(study, detector, mistakes)
+    _check_views(study, detector, known, mistakes)
     _check_variations(study, detector, mistakes)
 
 
@@ -110,6 +111,20 @@ def _check_parts(study: StudyConfig, purpose: Literal["run", "train"], mistakes:
         mistakes.append(f"data.part: '{data.part}' is the part that is trained on (data.train_part).")
 
 
+def _check_views(
+    study: StudyConfig, detector: Detector, known: Mapping[str, Registry[Any]], mistakes: list[str]
+) -> None:
+    """Add one message for each task or arm that needs voxels where wire planes see projections."""
+    if detector.geometry.views == 1:
+        return
+    for name in study.tasks:
+        if name in known["tasks"].names() and known["tasks"].get(name).level == "voxel":
+            mistakes.append(f"tasks.names: '{name}' labels voxels, which detector '{detector.name}' of wires has not.")
+    for name in study.arms.names:
+        if name in known["arms"].names() and not known["arms"].get(name).views:
+            mistakes.append(f"arms.names: '{name}' takes images of voxels; detector '{detector.name}' is one of wires.")
+
+
 def _check_list(key: str, what: str, given: Sequence[str], allowed: Sequence[str], mistakes: list[str]) -> None:
     if not given:
         mistakes.append(f"{key}: empty; name at least one of {', '.join(allowed)}.")
@@ -122,7 +137,7 @@ def _check_nuisances(study: StudyConfig, detector: Detector, mistakes: list[str]
     wanted: list[tuple[str, str, tuple[float, ...]]] = [
         *(("universes.only", name, ()) for name in universes.only or ()),
         *(("universes.throws", name, ()) for name in universes.throws),
-        *(("universes.mip", name, ()) for name in universes.mip),
+        *((f"universes.{key}", name, ()) for key, names in universes.recalibrations.items() for name in names),
         *(("injected", name, (value,)) for name, value in study.injected.items()),
         *(
             ("universes.strengths", name, tuple(s for s in universes.strengths if parameter.two_sided or s > 0))

@@ -51,7 +51,7 @@ def calibrate(cells: Cells, response: Tensor, scale: float) -> Image:
     )
 
 
-def muon_peak(image: Image, pitch: float) -> float:
+def muon_peak(image: Image, edges: float | tuple[float, float, float]) -> float:
     """Return the most probable dE/dx of a muon sample in MeV/cm, as the image shows it.
 
     The maximum of the density of ln dE/dx (bins of 0.25%, filled linearly, smoothed with a Gaussian of
@@ -61,12 +61,12 @@ def muon_peak(image: Image, pitch: float) -> float:
 
     Args:
         image: muon events.
-        pitch: edge of a lattice cell in cm.
+        edges: of a lattice cell, cm; one number for cubes; 0 along the index of wire planes, of which the last is used.
 
     Raises:
         DataError: fewer than 100 pieces of track lie in the range.
     """
-    dedx = track_dedx(image, pitch)
+    dedx = track_dedx(image, edges)
     dedx = dedx[(dedx > _LOW) & (dedx < _HIGH)]
     if len(dedx) < _FEWEST:
         raise DataError(
@@ -88,23 +88,31 @@ def muon_peak(image: Image, pitch: float) -> float:
     return float(_LOW * np.exp((top + shift) * _STEP))
 
 
-def track_dedx(image: Image, pitch: float) -> npt.NDArray[np.float64]:
+def track_dedx(image: Image, edges: float | tuple[float, float, float]) -> npt.NDArray[np.float64]:
     """Return dE/dx in MeV/cm of the pieces of straight tracks, one track per event.
 
-    A piece is what lies in ten neighbouring lattice layers along the axis that is closest to the track,
-    so that pieces are the same cells in every universe; its length follows from the direction of the
-    track, the principal axis of the event's energy.
+    A piece is what lies in ten neighbouring lattice layers (of wires: as many as are as long) along the axis that is
+    closest to the track, so that pieces are the same cells in every universe; its length follows from the direction
+    of the track, the principal axis of the event's energy. A wire plane shows the direction in projection only, so
+    that dE/dx is too large there, by a factor of each track that no universe changes.
     """
+    edges = (edges, edges, edges) if isinstance(edges, float | int) else edges
+    if min(edges) == 0:
+        image = image.keep(image.index[:, 1] == image.shape[1] - 1)
     energy = image.energy.detach().cpu().numpy().astype(np.float64)
     index = image.index.cpu().numpy()
     event = image.event_index.cpu().numpy()
-    direction = np.abs(_principal_axis(index.astype(np.float64), energy, event, len(image)))
+    pitch = max(edges)
+    scale = np.array([edge / pitch for edge in edges])
+    layers = np.array([round(LAYERS * pitch / edge) if edge else LAYERS for edge in edges])
+    direction = np.abs(_principal_axis(index * scale, energy, event, len(image)))
     axis = np.argmax(direction, axis=1)
-    piece = index[np.arange(len(event)), axis[event]] // LAYERS
+    piece = index[np.arange(len(event)), axis[event]] // layers[axis[event]]
     pieces = -(-max(image.shape) // LAYERS)
     total = np.bincount(event * pieces + piece, energy, len(image) * pieces).reshape(len(image), pieces)
     along = direction[np.arange(len(image)), axis]
-    dedx: npt.NDArray[np.float64] = (total * along[:, None] / (LAYERS * pitch))[total > 0]
+    length = (layers * np.array(edges))[axis]
+    dedx: npt.NDArray[np.float64] = (total * (along / length)[:, None])[total > 0]
     return dedx
 
 

@@ -261,8 +261,8 @@ class Detector:
         varied = {f"{e.name}_{parameter.name}" for e in self._at(("generate",)) for parameter in e.parameters}
         universe = replace(universe, nuisances=tuple(one for one in universe.nuisances if one[0] not in varied))
         prepared = self._prepared(muons)
-        pitch = self.geometry.pitch
-        return muon_peak(self.image(prepared), pitch) / muon_peak(self.image(prepared, universe), pitch)
+        edges = self.geometry.edges
+        return muon_peak(self.image(prepared), edges) / muon_peak(self.image(prepared, universe), edges)
 
     def summary(self, deposits: Deposits | Prepared) -> dict[str, float]:
         """Return numbers on what the nominal detector keeps of ``deposits``.

@@ -67,7 +67,7 @@ class Geometry:
 
     @property
     def edges(self) -> tuple[float, float, float]:
-        """Extent of a lattice cell along each of its indices, cm; infinite where an index is no place."""
+        """Extent of a lattice cell along each of its indices, cm; 0 where an index is no place."""
         return self.pitch, self.pitch, self.pitch
 
     @property
@@ -113,6 +113,12 @@ class Geometry:
         _, _, nz = self.shape
         along = -(-nz // self.chip)
         return (channel // nz // self.chip) * along + channel % nz // self.chip
+
+    def near_wall(self, index: Tensor, margin: float) -> Tensor:
+        """Return bool (cell,): which cells, of indices (cell, 3), have their centre within ``margin`` cm of a wall."""
+        last = torch.tensor(self.shape, device=index.device) - 1
+        depth = torch.minimum(index, last - index).amin(dim=1)
+        return depth < margin / self.pitch - 0.5
 
     def drift_time(self, position: Tensor) -> Tensor:
         """Return float64 (point,): the time in us that charge at ``position`` (point, 3), cm, drifts."""

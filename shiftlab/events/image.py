@@ -50,6 +50,12 @@ class Image:
         _, ny, nz = self.shape
         return torch.stack([self.cell // (ny * nz), self.cell // nz % ny, self.cell % nz], dim=1)
 
+    def keep(self, mask: Tensor) -> Image:
+        """Return the voxels where ``mask`` (voxel,) is True; every event keeps its place."""
+        offsets = torch.zeros_like(self.offsets)
+        offsets[1:] = torch.bincount(self.event_index[mask], minlength=len(self)).cumsum(0)
+        return Image(offsets, self.cell[mask], self.charge[mask], self.energy[mask], self.shape, self.events)
+
     def take(self, index: Tensor | Sequence[int]) -> Image:
         """Return the events at ``index``, in that order, with their voxels."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.offsets.device)

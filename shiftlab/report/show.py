@@ -18,11 +18,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
-from shiftlab.detector import Detector
+from shiftlab.detector import Detector, WireGeometry
 from shiftlab.errors import DataError
 from shiftlab.events import Deposits, Image
 from shiftlab.provenance import write_whole
 from shiftlab.report.style import WIDTH, drawn
+from shiftlab.report.wire_view import wire_figure
 from shiftlab.report.wording import fixed
 from shiftlab.units import SEMANTIC
 
@@ -86,6 +87,8 @@ def show_event(
 ) -> Path:
     """Write a PNG of three projections of event ``n``: true deposits by class, and the nominal image by energy.
 
+    Of a wire read-out, the planes are drawn instead, wire against time.
+
     Args:
         deposits: of many events, in the detector's frame.
         n: place of the event in the file.
@@ -101,7 +104,10 @@ def show_event(
 
     one = pick(deposits, n)
     recorder = detector or preset("pixel_lar")
-    return write(event_figure(one, image.take([n]) if image is not None else recorder.image(one), recorder), path)
+    recorded = image.take([n]) if image is not None else recorder.image(one)
+    if isinstance(recorder.geometry, WireGeometry):
+        return write(wire_figure(one, recorded, recorder.geometry), path)
+    return write(event_figure(one, recorded, recorder), path)
 
 
 @drawn

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shiftlab.detector import Geometry
 from shiftlab.errors import ConfigError
 from shiftlab.events.image import Image
 
@@ -47,26 +48,20 @@ class AnalysisSelection:
         if not 0.0 <= self.outside <= 1.0:
             raise ConfigError(f"selection.outside = {self.outside}; it is a fraction from 0 to 1.")
 
-    def __call__(self, image: Image, pitch: float) -> Tensor:
+    def __call__(self, image: Image, geometry: Geometry) -> Tensor:
         """Return bool (event,): which events pass.
 
         Args:
             image: the observed image.
-            pitch: edge of a lattice cell, cm.
+            geometry: its volume and lattice; where wire planes read it out, voxels are samples of all planes, and
+                the energy is the planes' mean.
         """
         events = image.event_index
         count = image.offsets[1:] - image.offsets[:-1]
         total = _sum(image.energy, events, len(image))
-        shell = _sum(image.energy * self._in_shell(image, pitch), events, len(image))
+        shell = _sum(image.energy * geometry.near_wall(image.index, self.margin), events, len(image))
         contained = shell <= self.outside * total
-        return (count >= self.voxels) & (total >= self.energy) & contained
-
-    def _in_shell(self, image: Image, pitch: float) -> Tensor:
-        """Bool (voxel,): the voxel's centre lies within the margin of a wall."""
-        index = image.index
-        last = torch.tensor(image.shape, device=index.device) - 1
-        depth = torch.minimum(index, last - index).amin(dim=1)
-        return depth < self.margin / pitch - 0.5
+        return (count >= self.voxels) & (total >= self.energy * geometry.views) & contained
 
 
 def _sum(values: Tensor, events: Tensor, n: int) -> Tensor:

@@ -127,7 +127,7 @@ class Worker:
         image = self.job.detector.image(chunk.prepared, universe, scale=scale)
         predicted = predict_all(self.arms, image, self._truth(chunk, universe), self.job.tasks)
         arrays: Arrays = {
-            "selected": self.job.selection(image, self.job.detector.geometry.pitch).cpu().numpy(),
+            "selected": self.job.selection(image, self.job.detector.geometry).cpu().numpy(),
             "voxels": (image.offsets[1:] - image.offsets[:-1]).cpu().numpy(),
         }
         for task in self.job.tasks:

@@ -7,12 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shiftlab.detector import Geometry
 from shiftlab.errors import ConfigError
 from shiftlab.events.deposits import EventTable
 from shiftlab.events.image import Image
 from shiftlab.responses import AnalysisSelection
 
 SHAPE = (100, 100, 100)
+GEOMETRY = Geometry(size=(30.0, 30.0, 30.0))
 
 
 def image(*events: list[tuple[int, float]]) -> Image:
@@ -34,14 +36,14 @@ def track(start: int, voxels: int, energy: float) -> list[tuple[int, float]]:
 
 def test_an_event_in_the_middle_passes_and_small_faint_and_leaving_ones_fail():
     middle, few, faint, at_wall = track(30, 40, 2.0), track(30, 19, 4.0), track(30, 40, 1.0), track(0, 30, 2.0)
-    passed = AnalysisSelection()(image(middle, few, faint, at_wall, []), pitch=0.3)
+    passed = AnalysisSelection()(image(middle, few, faint, at_wall, []), GEOMETRY)
     assert passed.tolist() == [True, False, False, False, False]
 
 
 def test_a_track_that_leaves_the_volume_passes_while_most_of_it_is_inside():
     leaving = track(0, 90, 2.0)
-    assert AnalysisSelection()(image(leaving), pitch=0.3).tolist() == [True]
-    assert AnalysisSelection(outside=0.1)(image(leaving), pitch=0.3).tolist() == [False]
+    assert AnalysisSelection()(image(leaving), GEOMETRY).tolist() == [True]
+    assert AnalysisSelection(outside=0.1)(image(leaving), GEOMETRY).tolist() == [False]
 
 
 @given(st.permutations(range(40)))
@@ -49,7 +51,7 @@ def test_the_selection_does_not_depend_on_the_order_of_the_voxels(order):
     """A sum of float energies in another order would move events across the cut."""
     exact = 40 * 1.25
     voxels = [(30 + i, 1.25 + (0.001 if i % 2 else -0.001)) for i in order]
-    passed = AnalysisSelection(energy=exact)(image(voxels), pitch=0.3)
+    passed = AnalysisSelection(energy=exact)(image(voxels), GEOMETRY)
     assert passed.tolist() == [True]
 
 

@@ -111,8 +111,8 @@ class WireGeometry(Geometry):
 
     @property
     def edges(self) -> tuple[float, float, float]:
-        """Extent of a cell along tick, plane and wire, cm; planes are views of one volume, not places."""
-        return self.drift_velocity * self.tick, math.inf, self.pitch
+        """Extent of a cell along tick, plane and wire, cm; planes are views of one volume, not places: 0."""
+        return self.drift_velocity * self.tick, 0.0, self.pitch
 
     @property
     def transit(self) -> float:
@@ -160,6 +160,13 @@ class WireGeometry(Geometry):
             longest = min(height / max(c, 1e-12), width / max(s, 1e-12))
             length = torch.where(plane == number, torch.clamp(cut, self.pitch, longest), length)
         return length
+
+    def near_wall(self, index: Tensor, margin: float) -> Tensor:
+        """Return bool (cell,): which cells (cell, 3) are within ``margin`` cm of anode, cathode or a plane's end."""
+        drift = (index[:, 0].to(torch.float64) + 0.5 - self.before) * self.edges[0]
+        across = (index[:, 2].to(torch.float64) + 0.5) * self.pitch
+        width = torch.tensor(self.wires, dtype=torch.float64, device=index.device)[index[:, 1]] * self.pitch
+        return torch.minimum(torch.minimum(drift, self.size[0] - drift), torch.minimum(across, width - across)) < margin
 
     def layer_times(self, device: torch.device | str = "cpu") -> Tensor:
         """Return float64 (tick,): the drift time in us of charge that is found in each tick, not negative."""
