@@ -19,6 +19,7 @@ from shiftlab.detector.scintillator.token_kinematics import (
     with_four_momentum,
 )
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 
 __all__ = ["BeamAngle", "turned"]
 
@@ -65,6 +66,8 @@ class BeamAngle(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Turn all tokens of the events whose angle is not 0."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E", kinds=False)
         x, y = (
             torch.as_tensor(

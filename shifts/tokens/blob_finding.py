@@ -28,6 +28,7 @@ from shiftlab.detector.scintillator.token_kinematics import (
     without_floor,
 )
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 
 __all__ = ["BlobDrop", "BlobMerge", "BlobThreshold"]
 
@@ -67,6 +68,8 @@ class BlobThreshold(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Leave out the blobs below the threshold."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E")
         level = _per_token(events, values["energy"])
         faint = is_kind(events, "blob", "blob_aggregate") & (without_floor(events, "log_E") < level) & (level > _CUT)
@@ -103,6 +106,8 @@ class BlobMerge(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Join the blobs of each event."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E", *"xyzt")
         distance = _per_token(events, values["distance"])
         placed = events.valid[:, [events.columns.index(axis) for axis in "xyz"]].all(dim=1)
@@ -141,6 +146,8 @@ class BlobDrop(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Lose blobs by a draw of event and place, so that neither order nor energy of the others matters."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E", *"xyz")
         blob = is_kind(events, "blob")
         probability = _per_token(events, values["probability"])[blob]

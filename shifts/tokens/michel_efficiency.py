@@ -9,6 +9,7 @@ import torch
 
 from shiftlab.detector import DataError, Effect, Parameter, Stream, Value
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 from shifts.tokens.weighting import weighted
 
 __all__ = ["MichelEfficiency"]
@@ -49,6 +50,8 @@ class MichelEfficiency(Effect[Tokens]):
         Raises:
             DataError: the tokens have no global ``n_michel``.
         """
+        if idle(self, values):
+            return events
         if _COUNT not in events.global_columns:
             raise DataError(f"effect {self.name} needs the global {_COUNT}; these tokens do not have it.")
         tagged = events.globals[:, events.global_columns.index(_COUNT)] > 0

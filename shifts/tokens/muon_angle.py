@@ -11,6 +11,7 @@ from torch import Tensor
 from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.detector.scintillator.token_kinematics import four_momentum, matched_muons, per_token, require_tokens
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 from shifts.tokens.muon import true_momentum, with_direction
 
 __all__ = ["MuonAngle"]
@@ -48,10 +49,10 @@ class MuonAngle(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Turn the muon token and the muon-like prong that repeats it."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E")
         parts = [torch.as_tensor(values[axis], dtype=torch.float64, device=events.features.device) for axis in "xy"]
-        if not any(bool((part != 0).any()) for part in parts):
-            return events
         fraction = [torch.as_tensor(per_token(events, part)) for part in parts]
         true, reconstructed = true_momentum(events, self.name), four_momentum(events).momentum
         old, aim = _angles(reconstructed), _angles(true)

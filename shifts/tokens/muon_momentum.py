@@ -10,6 +10,7 @@ import torch
 from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.detector.scintillator.token_kinematics import four_momentum, per_token, require_tokens
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 from shifts.tokens.muon import with_size
 
 __all__ = ["MuonMomentum"]
@@ -57,6 +58,8 @@ class MuonMomentum(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Change the muon token and the muon-like prong that repeats it."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E")
         scale, offset = (
             per_token(events, torch.as_tensor(values[name], dtype=torch.float64, device=events.features.device))

@@ -10,6 +10,7 @@ import torch
 from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.detector.scintillator.token_kinematics import four_momentum, per_token, require_tokens
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 from shifts.tokens.muon import true_momentum, with_size
 
 __all__ = ["MuonResolution"]
@@ -40,11 +41,11 @@ class MuonResolution(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Change the muon token and the muon-like prong that repeats it."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E")
         device = events.features.device
         fraction = per_token(events, torch.as_tensor(values["fraction"], dtype=torch.float64, device=device))
-        if not bool((torch.as_tensor(values["fraction"]) != 0).any()):
-            return events
         true = true_momentum(events, self.name).norm(dim=1)
         size = four_momentum(events).momentum.norm(dim=1)
         return with_size(events, torch.where(true.isfinite(), size + fraction * (true - size), size), self.name)

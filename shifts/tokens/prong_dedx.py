@@ -10,6 +10,7 @@ import torch
 from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.detector.scintillator.token_kinematics import is_kind, per_token, require_tokens, with_columns
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 
 __all__ = ["ProngDedx"]
 
@@ -47,6 +48,8 @@ class ProngDedx(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Scale the measured entries of the column."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "log_dEdx")
         device = events.features.device
         scale = torch.as_tensor(per_token(events, torch.as_tensor(values["scale"], dtype=torch.float64, device=device)))

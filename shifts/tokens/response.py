@@ -24,6 +24,7 @@ from shiftlab.detector.scintillator.token_kinematics import (
 )
 from shiftlab.events.tokens import Tokens
 from shifts.tokens.attribution import recoil_share, share_of
+from shifts.tokens.identity import idle
 
 __all__ = ["EmResponse", "MesonResponse", "NeutronResponse", "OtherResponse", "ProtonResponse", "rescaled"]
 
@@ -80,6 +81,8 @@ class _Response(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Rescale tokens; recoil times 1 + (scale - 1) E_p/E_tot (MAT-MINERvA, ``GetRecoilShift``)."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E")
         share = share_of(events, self.family, self.name, values)
         change = torch.as_tensor(values["scale"], dtype=torch.float64, device=share.device) - 1.0

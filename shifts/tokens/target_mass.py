@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 from shifts.tokens.weighting import weighted
 
 __all__ = ["TargetMass"]
@@ -40,4 +41,6 @@ class TargetMass(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Multiply the weights."""
+        if idle(self, values):
+            return events
         return weighted(events, values["scale"])

@@ -10,6 +10,7 @@ import torch
 from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.detector.scintillator.token_kinematics import per_token, require_tokens, with_columns
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 
 __all__ = ["TokenTimeOffset"]
 
@@ -39,6 +40,8 @@ class TokenTimeOffset(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Shift the column of times, ns/10000."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "t", kinds=False)
         device = events.features.device
         offset = torch.as_tensor(

@@ -12,6 +12,7 @@ from shiftlab.detector import Effect, Parameter, Stream, Value
 from shiftlab.detector.scintillator.clusters import total
 from shiftlab.detector.scintillator.token_kinematics import is_kind, require_tokens
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 from shifts.tokens.weighting import weighted
 
 __all__ = ["TrackingEfficiency", "matching_error"]
@@ -56,6 +57,8 @@ class TrackingEfficiency(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Weigh the events that have a muon token."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta")
         muon = is_kind(events, "muon")
         theta = torch.rad2deg(2.0 * (-events.column("eta").double()).exp().atan())

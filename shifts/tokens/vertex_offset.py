@@ -19,6 +19,7 @@ from shiftlab.detector.scintillator.token_kinematics import (
     with_four_momentum,
 )
 from shiftlab.events.tokens import Tokens
+from shifts.tokens.identity import idle
 
 __all__ = ["VertexOffset"]
 
@@ -53,6 +54,8 @@ class VertexOffset(Effect[Tokens]):
 
     def apply(self, events: Tokens, values: Mapping[str, Value], stream: Stream) -> Tokens:
         """Move places, mm/10000, and turn the blobs' directions."""
+        if idle(self, values):
+            return events
         require_tokens(events, self.name, "eta", "phi", "log_pT", "log_E", *"xyz")
         moved = events
         for axis in "xyz":

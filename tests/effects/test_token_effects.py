@@ -194,6 +194,7 @@ def test_without_truth_and_kinds_a_response_is_refused(minerva_tokens):
                 global_units=(),
                 global_valid=minerva_tokens.global_valid[:, :0],
             ),
+            scale=1.025,
         )
 
 
