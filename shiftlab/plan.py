@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shiftlab.responses.selection import AnalysisSelection
 from shiftlab.templates.settings import TemplateSettings
+
+if TYPE_CHECKING:
+    from shiftlab.detector.universe import Recalibrate
 
 __all__ = ["ArmPlan", "DataPlan", "StudyConfig", "TrainPlan", "UniversePlan"]
 
@@ -59,6 +62,7 @@ class UniversePlan:
         throws: How many realisations of a frozen random map, by nuisance.
         joint: How many universes displace all nuisances together; even, for they come in pairs.
         mip: Nuisances that are looked at a second time after the muon recalibration.
+        exact: Nuisances that are looked at once more with the calibration constants of the shifted detector itself.
     """
 
     strengths: tuple[float, ...] = field(default=(-1.0, 1.0), metadata=_within(-5.0, 5.0))
@@ -66,6 +70,13 @@ class UniversePlan:
     throws: Mapping[str, int] = field(default_factory=dict, metadata=_within(1, 64))
     joint: int = field(default=8, metadata=_within(0, 4096))
     mip: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+
+    @property
+    def recalibrations(self) -> dict[Recalibrate, tuple[str, ...]]:
+        """Nuisances that are looked at again, by the recalibration with which."""
+        again: dict[Recalibrate, tuple[str, ...]] = {"mip": self.mip, "exact": self.exact}
+        return {name: nuisances for name, nuisances in again.items() if nuisances}
 
 
 @dataclass(frozen=True)

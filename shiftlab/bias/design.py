@@ -45,7 +45,7 @@ class Design:
         names: Names of the universes.
         group: nominal, unisim, multisim, injected or control, per universe.
         throw: int64 (universe,), number of the frozen-map realisation.
-        recalibrate: none or mip, per universe.
+        recalibrate: none, mip or exact, per universe.
         nuisances: Names of the nuisances.
         value: (universe, nuisance), in units of each nuisance's sigma.
         one_sided: Nuisances whose parameter exists on one side of its nominal only.

@@ -54,7 +54,7 @@ class FitResult:
     Attributes:
         arm: arm that made the observables.
         seed: its training seed.
-        recalibrate: ``none`` or ``mip``.
+        recalibrate: ``none``, ``mip`` or ``exact``.
         fits: by observation; ``asimov`` always, ``held_out`` and ``injected`` when events were held out.
         impacts: Asimov; one row per nuisance, largest first. Columns: nuisance; impact = largest size of
             closed_form, up and down; closed_form =

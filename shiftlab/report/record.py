@@ -128,11 +128,6 @@ class Record:
         """The seeds of all arms, ascending."""
         return tuple(sorted({int(seed) for seed in self.tables["bias"]["seed"]}))
 
-    @property
-    def recalibrated(self) -> bool:
-        """Whether any universe was recalibrated with the muon charge peak."""
-        return bool((self.tables["bias"]["recalibrate"] == "mip").any())
-
     @classmethod
     def load(cls, folder: Path) -> Record:
         """Read the record that ``save`` wrote into ``folder``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pandas as pd
 
 from shiftlab.report.bias_figures import bias_dots, heat_map, heat_table
@@ -10,10 +12,15 @@ from shiftlab.report.correlation_figures import correlation_forest, correlation_
 from shiftlab.report.headline import ArmHeadline, answers, headline
 from shiftlab.report.performance_figures import closure_figure, performance_figure
 from shiftlab.report.record import Record, each
-from shiftlab.report.summary_figures import key_figure, recalibration_figure, recalibration_table
+from shiftlab.report.summary_figures import RECALIBRATED, key_figure, recalibration_figure, recalibration_table
 from shiftlab.report.wording import counted, fixed, interval, joined
 
 __all__ = ["bias_section", "closure_section", "correlation_section", "headline_section", "performance_section"]
+
+_HOW: Final = {
+    "mip": "Recalibrated on muons: one factor fixes the charge peak of a disjoint muon sample in each universe.",
+    "exact": "Recalibrated exactly: energies come from the shifted detector's own constants, instead of the nominal.",
+}
 
 
 def headline_section(record: Record) -> Section:
@@ -114,25 +121,27 @@ def bias_section(record: Record) -> Section:
 def _recalibration(record: Record) -> list[Block]:
     table = recalibration_table(record)
     if table.empty:
-        return [Text(("No universe was recalibrated on muons in this study.",))]
-    mean = table.groupby("nuisance", sort=False)[["none", "mip"]].mean()
-    best = mean.iloc[int((mean["mip"] / mean["none"]).argmin())]
+        return [Text(("No universe was recalibrated in this study.",))]
     return [
-        Text(
-            (
-                "Recalibrated or not: one factor fixes the charge peak of a disjoint muon sample in each shifted "
-                f"universe. Averaged over arms, seeds and tasks it helps most for {best.name}: from "
-                f"{fixed(float(best['none']), 2)} to {fixed(float(best['mip']), 2)} data statistical errors.",
-            )
-        ),
+        Text(tuple(_helped(table, mode) for mode in _HOW if mode in table)),
         picture(
             recalibration_figure(table, record.tasks, record.arms),
-            "Size of each nuisance's effect with and without recalibration on muons, per task and arm.",
-            "Open: nominal calibration constants in every universe. Filled: recalibrated on muons. Nuisances that have "
-            "a recalibrated universe.",
+            "Size of each nuisance's effect with and without recalibration, per task and arm.",
+            "Open: nominal calibration constants in every universe. Filled: recalibrated on muons. Small: with the "
+            "exact constants of the shifted detector. Nuisances that have a recalibrated universe.",
             ("csv/recalibration.csv", "csv/unisims.csv"),
         ),
     ]
+
+
+def _helped(table: pd.DataFrame, mode: str) -> str:
+    """Return how a recalibration works, and the nuisance for which it helps most."""
+    mean = table.dropna(subset=[mode]).groupby("nuisance", sort=False)[["none", mode]].mean()
+    best = mean.iloc[int((mean[mode] / mean["none"]).argmin())]
+    return (
+        f"{_HOW[mode]} Averaged over arms, seeds and tasks it helps most for {best.name}: from "
+        f"{fixed(float(best['none']), 2)} to {fixed(float(best[mode]), 2)} data statistical errors."
+    )
 
 
 def correlation_section(record: Record) -> Section:
@@ -166,16 +175,17 @@ def correlation_section(record: Record) -> Section:
         table = excess.assign(excess=[interval(r.excess, r.lo, r.hi, sign=True) for r in each(excess)])
         caption = "Excess of the mean correlation of one arm over another, over the pairs that both arms have."
         blocks.append(sheet(table.drop(columns=["lo", "hi"]), caption, ("csv/excess.csv",)))
-    if record.recalibrated and len(record.of("correlation", recalibrate="mip")):
-        blocks.append(
-            picture(
-                correlation_matrices(record.of("correlation", recalibrate="mip"), record.tasks, record.arms),
-                "Correlation matrices between tasks after recalibration on muons, one per arm side by side.",
-                "The same from the recalibrated universes.",
-                ("correlation.csv",),
-                folded="Correlations after recalibration on muons",
+    for mode, words in RECALIBRATED.items():
+        if len(again := record.of("correlation", recalibrate=mode)):
+            blocks.append(
+                picture(
+                    correlation_matrices(again, record.tasks, record.arms),
+                    f"Correlation matrices between tasks, {words}, one per arm side by side.",
+                    "The same from the recalibrated universes.",
+                    ("correlation.csv",),
+                    folded=f"Correlations {words}",
+                )
             )
-        )
     reliability = "Share of each task's systematic variance (units of the data variance) that is not event noise."
     blocks.append(sheet(record["reliability"], reliability, ("csv/reliability.csv",), folded="Reliability"))
     return Section("correlation", "Do the tasks move together?", tuple(blocks))

@@ -1,8 +1,9 @@
-"""The figure at the top of the page, and what recalibrating on muons changes."""
+"""The figure at the top of the page, and what recalibrating changes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,10 @@ from shiftlab.report.correlation_figures import draw_forest
 from shiftlab.report.record import Record, each
 from shiftlab.report.style import GREY, WIDTH, arm_colours, arm_markers, drawn, seed_offsets
 
-__all__ = ["key_figure", "recalibration_figure", "recalibration_table"]
+__all__ = ["RECALIBRATED", "key_figure", "recalibration_figure", "recalibration_table"]
+
+RECALIBRATED: Final = {"mip": "recalibrated on muons", "exact": "recalibrated exactly"}
+"""The two recalibrations in words."""
 
 
 @drawn
@@ -90,38 +94,42 @@ def _fit(axes: Axes, record: Record) -> None:
 
 
 def recalibration_table(record: Record) -> pd.DataFrame:
-    """Return the size of each nuisance's effect, plain and recalibrated on muons.
+    """Return the size of each nuisance's effect, plain and recalibrated.
 
-    Columns: arm, seed, task, nuisance, none, mip: sqrt(odd² + 2 even²) in units of the data's
-    statistical error; only nuisances that have a recalibrated universe.
+    Columns: arm, seed, task, nuisance, none, and those of mip (on muons) and exact that the study has:
+    sqrt(odd² + 2 even²) in units of the data's statistical error; only nuisances that have a recalibrated
+    universe, NaN where they lack one of the two.
     """
     rows = record["unisims"]
     rows = rows.assign(size=np.sqrt(rows["contribution"].clip(lower=0)))
     wide = rows.pivot_table(index=["arm", "seed", "task", "nuisance"], columns="recalibrate", values="size", sort=False)
-    if "mip" not in wide:
-        return pd.DataFrame(columns=["arm", "seed", "task", "nuisance", "none", "mip"])
+    again = [mode for mode in RECALIBRATED if mode in wide]
     wide.columns.name = None
-    return wide.dropna(subset=["none", "mip"]).reset_index()[["arm", "seed", "task", "nuisance", "none", "mip"]]
+    wide = wide.reindex(columns=["none", *again]).dropna(subset=["none"]).dropna(subset=again, how="all")
+    return (wide if again else wide.iloc[:0]).reset_index()
 
 
 @drawn
 def recalibration_figure(table: pd.DataFrame, tasks: Sequence[str], arms: Sequence[str]) -> Figure:
     """Draw ``recalibration_table``: open marks plain, filled marks recalibrated, a panel per task."""
+    modes = ["none", *(mode for mode in RECALIBRATED if mode in table)]
     nuisances = sorted(table["nuisance"].unique())
     figure = Figure(figsize=(WIDTH, 1.2 + 0.46 * len(nuisances)))
     panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     colours, markers = arm_colours(arms), arm_markers(arms)
     lanes = {arm: (i - (len(arms) - 1) / 2) * 0.27 for i, arm in enumerate(arms)}
     steps = seed_offsets(sorted(table["seed"].unique()), 0.11)
-    limit = 1.6 * max(2.0, float(table[["none", "mip"]].max().max()))
+    limit = 1.6 * max(2.0, float(table[modes].max().max()))
     for axes, task in zip(panels, tasks, strict=True):
         for row in each(table[table["task"] == task]):
             y = nuisances.index(row.nuisance) + lanes[row.arm] + steps[row.seed]
-            axes.plot([row.none, row.mip], [y, y], color=colours[row.arm], linewidth=0.8)
-            for value, face, area in ((row.none, "w", 5.0), (row.mip, colours[row.arm], 3.0)):
-                axes.plot(
-                    value, y, marker=markers[row.arm], color=colours[row.arm], markerfacecolor=face, markersize=area
-                )
+            colour = colours[row.arm]
+            faces = {"none": ("w", 5.0), "mip": (colour, 3.0), "exact": (colour, 1.5)}
+            values = {mode: float(getattr(row, mode)) for mode in modes if np.isfinite(getattr(row, mode))}
+            axes.plot(list(values.values()), [y] * len(values), color=colour, linewidth=0.8)
+            for mode, value in values.items():
+                face, area = faces[mode]
+                axes.plot(value, y, marker=markers[row.arm], color=colour, markerfacecolor=face, markersize=area)
         axes.set_xscale("symlog", linthresh=1.0)
         axes.set_xlim(0, limit)
         ticks = [0, 1, *(value for value in (10, 100) if value <= limit)]
@@ -135,7 +143,11 @@ def recalibration_figure(table: pd.DataFrame, tasks: Sequence[str], arms: Sequen
     panels[0].set_yticks(range(len(nuisances)), nuisances)
     figure.supxlabel("size of the effect of ±1σ / statistical error of the declared data exposure", fontsize=9)
     handles = [Line2D([], [], linestyle="", marker=markers[arm], color=colours[arm], label=arm) for arm in arms]
-    for label, face in (("as it is", "w"), ("recalibrated on muons", "0.3")):
-        handles.append(Line2D([], [], linestyle="", marker="o", color="0.3", markerfacecolor=face, label=label))
+    words = {"none": ("as it is", "w", 5.0), "mip": (RECALIBRATED["mip"], "0.3", 4.0)}
+    words["exact"] = (RECALIBRATED["exact"], "0.3", 2.0)
+    for label, face, area in (words[mode] for mode in modes):
+        handles.append(
+            Line2D([], [], linestyle="", marker="o", color="0.3", markerfacecolor=face, markersize=area, label=label)
+        )
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure

@@ -194,13 +194,13 @@ def _grid(arms: Sequence[Arm]) -> list[Arm]:
 def _scales(
     detector: Detector, universes: Sequence[Universe], muons: Deposits | None, device: str
 ) -> tuple[float, ...]:
-    """Return the muon-calibration factor of each universe; 1 where it is not recalibrated."""
-    if all(universe.recalibrate == "none" for universe in universes):
+    """Return the muon-calibration factor of each universe; 1 where none is applied."""
+    if all(universe.recalibrate != "mip" for universe in universes):
         return (1.0,) * len(universes)
     if muons is None or len(muons) == 0:
         raise DataError("universes with recalibrate 'mip' need the calibration muons; none are given.")
     prepared = detector.prepare(muons.to(device))
-    return tuple(1.0 if u.recalibrate == "none" else detector.mip_factor(prepared, u) for u in universes)
+    return tuple(detector.mip_factor(prepared, u) if u.recalibrate == "mip" else 1.0 for u in universes)
 
 
 def _record(job: Job, events: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def read_training(config: StudyConfig) -> Deposits:
 
 
 def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, ...]:
-    """Return nominal, unisims, joint and injected universes, and those of the muon recalibration.
+    """Return nominal, unisims, joint and injected universes, and those that are recalibrated.
 
     Raises:
         UnknownNameError: the study names no nuisance of the detector.
@@ -129,11 +129,11 @@ def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, .
     shift = tuple(config.injected.items())
     if shift:
         found.append(Universe("injected", shift, group="injected"))
-    if plan.mip:
-        throws = {name: count for name, count in plan.throws.items() if name in plan.mip}
-        found += unisim(detector, plan.strengths, throws=throws, recalibrate="mip", only=plan.mip)
+    for name, again in plan.recalibrations.items():
+        throws = {nuisance: count for nuisance, count in plan.throws.items() if nuisance in again}
+        found += unisim(detector, plan.strengths, throws=throws, recalibrate=name, only=again)
         if shift:
-            found.append(Universe("injected_mip", shift, recalibrate="mip", group="injected"))
+            found.append(Universe(f"injected_{name}", shift, recalibrate=name, group="injected"))
     for universe in found:
         detector.values(universe)
     return tuple(found)

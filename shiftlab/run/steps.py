@@ -132,7 +132,7 @@ def _say(step: str, progress: bool) -> None:
 def _templates(config: StudyConfig, responses: Responses) -> dict[str, dict[tuple[str, int], Templates]]:
     """Return templates by recalibration, then by (arm, seed)."""
     settings = replace(config.templates, partition_seed=config.seed)
-    calibrations = ("none", "mip") if config.universes.mip else ("none",)
+    calibrations = ("none", *config.universes.recalibrations)
     return {
         calibration: templates_all(responses, recalibrate=calibration, exposure=config.exposure, settings=settings)
         for calibration in calibrations
@@ -140,7 +140,7 @@ def _templates(config: StudyConfig, responses: Responses) -> dict[str, dict[tupl
 
 
 def _save_workspaces(templates: Mapping[str, Mapping[tuple[str, int], Templates]], folder: Path) -> None:
-    """Write ``<arm>-<seed>/workspace.json`` and its sidecar; the recalibrated ones in ``<arm>-<seed>/mip/``."""
+    """Write ``<arm>-<seed>/workspace.json`` and its sidecar; the recalibrated ones in ``mip/`` or ``exact/`` there."""
     for calibration, each in templates.items():
         for one in each.values():
             place = folder / one.name

@@ -54,7 +54,7 @@ def templates(
         responses: from ``respond``; every task needs responses to every neutrino candidate.
         arm: only this arm.
         seed: only this training seed.
-        recalibrate: ``none`` or ``mip``: which universes.
+        recalibrate: ``none``, ``mip`` or ``exact``: which universes.
         exposure: expected events per sample in the data, before the selection; those of samples that
             are no neutrino candidates (``SAMPLES``) do not matter here, candidates without are left
             out. When None, the sums of generator weights of the simulated events.

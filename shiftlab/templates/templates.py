@@ -65,7 +65,7 @@ class Templates:
     Attributes:
         arm: arm that made the observables.
         seed: its training seed.
-        recalibrate: ``none`` or ``mip``.
+        recalibrate: ``none``, ``mip`` or ``exact``.
         channels: channel names (the tasks).
         samples: sample names.
         nuisances: modifier names.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from shiftlab.report.correlation_figures import correlation_matrices
 from shiftlab.report.fit_figures import parts_figure
 from shiftlab.report.record import Record
 from shiftlab.report.style import signed_norm, svg
-from shiftlab.report.summary_figures import recalibration_table
+from shiftlab.report.summary_figures import recalibration_figure, recalibration_table
 from shiftlab.report.template_figures import ranked_nuisances, template_figure
 
 
@@ -104,6 +106,23 @@ def test_recalibration_compares_the_same_nuisance_task_arm_and_seed(record: Reco
         pd.testing.assert_series_equal(
             table.set_index(keys)[mode].sort_index(), expected.sort_index(), check_names=False
         )
+
+
+def test_exact_recalibration_is_a_third_mark_where_a_study_has_it(record: Record) -> None:
+    """One nuisance with both recalibrations, the others without the exact one: no mark is made up."""
+    rows = record["unisims"]
+    again = rows[(rows["recalibrate"] == "mip") & (rows["nuisance"] == "gain_scale")].assign(recalibrate="exact")
+    tables = {**record.tables, "unisims": pd.concat([rows, again], ignore_index=True)}
+    table = recalibration_table(replace(record, tables=tables))
+    assert list(table.columns[-3:]) == ["none", "mip", "exact"]
+    with_exact = table.dropna(subset=["exact"])
+    assert set(with_exact["nuisance"]) == {"gain_scale"}
+    assert (with_exact["exact"] == with_exact["mip"]).all()
+    figure = recalibration_figure(table, record.tasks, record.arms)
+    marks = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")]
+    own = table[table["task"] == record.tasks[0]]
+    assert len(marks) == int(own[["none", "mip", "exact"]].notna().sum().sum())
+    assert "recalibrated exactly" in {text.get_text() for text in figure.legends[0].get_texts()}
 
 
 def test_equal_figures_give_equal_bytes(record: Record) -> None:

@@ -56,6 +56,18 @@ def test_a_larger_gain_gives_more_energy_and_the_muon_calibration_takes_it_back(
     assert abs(energy[3] / energy[0] - 1.0) < 0.5 * abs(energy[1] / energy[0] - 1.0)
 
 
+def test_exact_constants_need_no_muons_and_take_the_gain_back(run, reference):
+    """The gain is divided out again: what is left is what the threshold lets in, below one percent."""
+    exact = Universe("gain_scale+1_exact", (("gain_scale", 1.0),), recalibrate="exact", group="unisim")
+    data = run(universes=(exact,), muons=None).task("energy")
+    assert list(data["recalibrate"].values) == ["none", "exact"]
+    energy = data["observable"].values[0, 0, :, 1:].sum(axis=1)
+    nominal = reference.task("energy")["observable"].values[0, 0, 0, 1:]
+    np.testing.assert_array_equal(data["observable"].values[0, 0, 0, 1:], nominal)
+    assert abs(energy[1] / energy[0] - 1.0) < 0.01
+    assert energy[1] < 0.5 * energy[0] + 0.5 * reference.task("energy")["observable"].values[0, 0, 1, 1:].sum()
+
+
 def test_an_event_outside_the_volume_keeps_its_place_and_is_counted_as_empty_or_noise(reference):
     data = reference.task("energy")
     assert (data["output"].values[0, 0, :, 0, 0] < 10.0).all()

@@ -26,6 +26,18 @@ def test_universes_are_nominal_unisims_joint_injected_and_the_recalibrated_ones(
     assert {universe.group for universe in universes} == {"nominal", "unisim", "multisim", "injected"}
 
 
+def test_a_nuisance_can_be_looked_at_again_with_exact_constants(plan, pixels):
+    """Those universes need no muons, and their names and recalibration say what they are."""
+    again = replace(plan.universes, joint=0, mip=("gain_scale",), exact=("lifetime_tau",))
+    found = {u.name: u.recalibrate for u in make_universes(replace(plan, universes=again), pixels)}
+    assert {name: how for name, how in found.items() if how == "exact"} == dict.fromkeys(
+        ("lifetime_tau-1_exact", "lifetime_tau+1_exact", "injected_exact"), "exact"
+    )
+    assert [name for name, how in found.items() if how == "mip"] == [
+        *("gain_scale-1_mip", "gain_scale+1_mip", "injected_mip")
+    ]
+
+
 def test_the_two_joint_universes_of_a_pair_are_opposite(plan, pixels):
     one, other = (u for u in make_universes(plan, pixels) if u.group == "multisim")
     assert [value for _, value in one.nuisances] == [-value for _, value in other.nuisances]
