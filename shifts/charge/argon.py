@@ -64,6 +64,10 @@ class ArgonTemperature(Effect[Charge]):
         warm = medium_at(medium, temperature=medium.temperature + shift)
         return replace(events, medium=replace(warm, density=medium.density + DENSITY_SLOPE * shift))
 
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Cool the argon by as much."""
+        return self.apply(events, {"shift": -1.0 * values["shift"]}, stream)
+
 
 class ArgonDensity(Effect[Charge]):
     """Another density of the argon at the same temperature: an error of the value that recombination takes.
@@ -114,11 +118,18 @@ class ArgonDensity(Effect[Charge]):
             return replace(events, medium=medium)
         # Tensors on both sides: a plain number would be rounded otherwise than a tensor of it.
         start = torch.as_tensor(before, dtype=torch.float64, device=events.energy.device)
-        ratio = events.per_row(1.0 + follows * (shift / start))
-        return replace(
-            events,
-            medium=medium,
-            energy=events.energy * ratio,
-            dedx=events.dedx * ratio,
-            electrons=events.electrons * ratio,
-        )
+        return _scaled(replace(events, medium=medium), 1.0 + follows * (shift / start))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Take the change of density off again, and from each step what came with it."""
+        shift, follows = values["shift"], values["energy_loss"]
+        before = events.medium.density - shift
+        start = torch.as_tensor(before, dtype=torch.float64, device=events.energy.device)
+        medium = replace(events.medium, density=before)
+        return _scaled(replace(events, medium=medium), 1.0 / (1.0 + follows * (shift / start)))
+
+
+def _scaled(events: Charge, factor: Value) -> Charge:
+    """Return the deposits with energy, dE/dx and charge of each multiplied by a factor per event."""
+    ratio = events.per_row(factor)
+    return replace(events, energy=events.energy * ratio, dedx=events.dedx * ratio, electrons=events.electrons * ratio)

@@ -142,10 +142,19 @@ class Recombination(Effect[Charge]):
         Raises:
             ConfigError: the law needs directions, and the deposits have none.
         """
-        dedx = torch.clamp(events.dedx, min=SMALLEST_DEDX)
-        rows = {name: events.per_row(value) for name, value in values.items()}
-        argon = (events.efield, events.per_row(events.medium.density))
-        return events.with_electrons(events.electrons * _fraction(dedx, rows, events.cosine, *argon))
+        return events.with_electrons(events.electrons * _escaping(events, values))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Divide each deposit's charge by the escaping fraction at its dE/dx.
+
+        Raises:
+            ConfigError: nothing escapes from some deposit, or the law needs directions that the deposits do not have.
+        """
+        fraction = _escaping(events, values)
+        if bool((fraction <= 0).any()):
+            dedx = float(events.dedx[fraction <= 0][0])
+            raise ConfigError(f"recombination cannot be undone: at {dedx:g} MeV/cm no electron escapes.")
+        return events.with_electrons(events.electrons / fraction)
 
     def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the escaping fraction at the dE/dx of a minimum-ionising muon, 2.1 MeV/cm.
@@ -154,6 +163,13 @@ class Recombination(Effect[Charge]):
         """
         cosine = torch.full_like(drift_time, MEAN_COSINE)
         return _fraction(torch.full_like(drift_time, MIP_DEDX), values, cosine, medium.efield, medium.density)
+
+
+def _escaping(events: Charge, values: Mapping[str, Value]) -> Tensor:
+    """Return float64 (deposit,): the escaping fraction of each deposit."""
+    dedx = torch.clamp(events.dedx, min=SMALLEST_DEDX)
+    rows = {name: events.per_row(value) for name, value in values.items()}
+    return _fraction(dedx, rows, events.cosine, events.efield, events.per_row(events.medium.density))
 
 
 def _fraction(

@@ -49,6 +49,11 @@ class WValue(Effect[Charge]):
         w = torch.as_tensor(events.per_row(values["w"]), dtype=torch.float64, device=events.electrons.device)
         return events.with_electrons(events.electrons * (W_ION_EV / w))
 
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Multiply each deposit's charge by the given over the nominal energy per pair."""
+        w = torch.as_tensor(events.per_row(values["w"]), dtype=torch.float64, device=events.electrons.device)
+        return events.with_electrons(events.electrons * (w / W_ION_EV))
+
     def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the same factor for every layer."""
         return torch.full_like(drift_time, W_ION_EV / values["w"])

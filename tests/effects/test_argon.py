@@ -97,6 +97,18 @@ def test_steps_may_follow_the_density(steps):
     torch.testing.assert_close(escaped(after), 1.01 * escaped(steps), rtol=1e-12, atol=0.0)
 
 
+@pytest.mark.parametrize("energy_loss", [0.0, 1.0])
+def test_what_was_made_denser_or_warmer_is_made_as_it_was(steps, energy_loss):
+    """The medium too, which holds no tensor here."""
+    values = {"shift": 0.02, "energy_loss": energy_loss}
+    back = ArgonDensity().invert(denser(steps, 0.02, energy_loss), values, Stream(1, "argon_density"))
+    torch.testing.assert_close(back.dedx, steps.dedx, rtol=1e-12, atol=0.0)
+    assert back.medium.density == pytest.approx(steps.medium.density, rel=1e-12)
+    cooled = ArgonTemperature().invert(warmed(steps, 2.5), {"shift": 2.5}, Stream(1, "argon_temperature"))
+    assert cooled.medium.density == pytest.approx(steps.medium.density, rel=1e-12)
+    assert cooled.medium.drift_velocity == pytest.approx(steps.medium.drift_velocity, rel=1e-12)
+
+
 def test_a_warmer_detector_sees_charge_later(deposits):
     """The read-out, which assumes the nominal velocity, puts a deposit 1.7% farther from the anode per kelvin."""
     detector = Detector("warm", SMALL, (ArgonTemperature(), Recombination()))

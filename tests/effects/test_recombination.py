@@ -212,6 +212,19 @@ def test_each_event_may_have_its_own_law(slanted):
         assert torch.equal(several.electrons[mine], alone.electrons[mine])
 
 
+@pytest.mark.parametrize("model", range(4), ids=LAWS)
+def test_recombination_is_undone(slanted, model):
+    """Charge over fraction, by each law; where nothing escapes it says so."""
+    effect, stream = Recombination(), Stream(1, "recombination")
+    values = {p.name: p.nominal for p in effect.parameters} | {"model": float(model)}
+    back = effect.invert(effect.apply(slanted, values, stream), values, stream)
+    torch.testing.assert_close(back.electrons, slanted.electrons, rtol=1e-12, atol=0.0)
+    strong = replace(slanted, medium=replace(slanted.medium, efield=5.0))
+    if model in (0, 2):
+        with pytest.raises(ConfigError, match="no electron escapes"):
+            effect.invert(strong, values, stream)
+
+
 @pytest.mark.parametrize("name", ["emb_alpha", "emb_beta90", "emb_r"])
 def test_gradients_of_the_ellipsoid(slanted, name):
     """Derivatives of its parameters are those of finite differences; alpha frees charge, beta and R take it."""
