@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
-    from shiftlab.detector import ScintillatorDetector, Universe
+    from shiftlab.detector import ScintillatorDetector, TokenDetector, Universe
     from shiftlab.events import BadEvent, Tokens
 
 __all__ = ["add"]
 
 _DESCRIPTION = """\
-Send the deposits of a file through a scintillator detector and write the tokens that it reconstructs. OUT is a token
-file of minerva-ml where it ends in .pb (held in memory until it is written), else a sample file of this project, which
-names the universe. The same events, detector, seed and universe give the same tokens for any batch."""
+Send the deposits of a file through a scintillator detector and write the tokens that it reconstructs; with
+detector=minerva_tokens FILE holds tokens already, which are shifted. OUT is a token file of minerva-ml where it ends in
+.pb (held in memory until it is written), else a sample file of this project, which names the universe. The same events,
+detector, seed and universe give the same tokens for any batch."""
 
 _MEDIUM = "G4_POLYSTYRENE"
 """Geant4's name of what strips are made of; files that do not name their medium are taken at the user's word."""
@@ -44,7 +45,7 @@ class _Recording:
         origin: subtracted from places, cm.
     """
 
-    detector: ScintillatorDetector
+    detector: ScintillatorDetector | TokenDetector
     settings: dict[str, Any]
     universe: Universe
     batch: int
@@ -56,7 +57,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     record = commands.add_parser(
         "record", parents=[common], help="send deposits through a detector that gives tokens", description=_DESCRIPTION
     )
-    record.add_argument("file", type=Path, help="deposits that say which particle made them")
+    record.add_argument("file", type=Path, help="deposits that say which particle made them (minerva_tokens: tokens)")
     record.add_argument("out", type=Path, help="tokens: NAME.pb or NAME.h5")
     record.add_argument(
         "words",
@@ -73,12 +74,14 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _record(given: argparse.Namespace) -> int:
     """Record a file and say how fast."""
     asked = _asked(given.words)
+    from shiftlab.detector import TokenDetector
     from shiftlab.events import open_events
 
+    wanted = "tokens" if isinstance(asked.detector, TokenDetector) else "deposits"
     with open_events(given.file) as source:
         events = len(source)
-        if source.holds != "deposits":
-            raise DataError(f"{given.file}: holds {source.holds}; a detector records deposits.")
+        if source.holds != wanted:
+            raise DataError(f"{given.file}: holds {source.holds}; detector '{asked.detector.name}' takes {wanted}.")
         said = source.describe().attributes
     material = said.get("material", _MEDIUM)
     if not material.startswith(_MEDIUM):
@@ -87,7 +90,7 @@ def _record(given: argparse.Namespace) -> int:
     started = time.monotonic()
     energy = {"all": 0.0, "outside": 0.0}
     pieces = _tokens(given.file, asked, events, bad, energy)
-    made = {"detector": asked.settings, "deposits": given.file.name, "universe": asked.universe.to_dict()}
+    made = {"detector": asked.settings, wanted: given.file.name, "universe": asked.universe.to_dict()}
     handed = {name: said[name] for name in _HANDED_ON if name in said}
     if given.out.suffix == ".pb":
         count, tokens = _write_archive(given.out, pieces)
@@ -95,8 +98,11 @@ def _record(given: argparse.Namespace) -> int:
         count, tokens = _write_sample(given.out, pieces, made, handed)
     seconds = max(time.monotonic() - started, 1e-9)
     print(f"{given.out}: {count} events, {tokens} tokens; {count / seconds:.0f} events/s")
-    lost = energy["outside"] / max(energy["all"], 1e-9)
-    print(f"{lost:.1%} of the energy lies outside the strips" + ("; is origin=[x,y,z] right?" if lost > 0.5 else ""))
+    if wanted == "deposits":
+        lost = energy["outside"] / max(energy["all"], 1e-9)
+        print(
+            f"{lost:.1%} of the energy lies outside the strips" + ("; is origin=[x,y,z] right?" if lost > 0.5 else "")
+        )
     for one in bad or ():
         print(f"  left out event {one.number}: {one.reason}")
     return 0
@@ -108,7 +114,7 @@ def _asked(words: Sequence[str]) -> _Recording:
     from omegaconf.errors import OmegaConfBaseException
 
     from shiftlab.config import config_dir, options
-    from shiftlab.detector import ScintillatorDetector
+    from shiftlab.detector import ScintillatorDetector, TokenDetector
 
     for word in words:
         if "=" not in word:
@@ -122,13 +128,17 @@ def _asked(words: Sequence[str]) -> _Recording:
     if name not in options("detector"):
         raise UnknownNameError("detector", name, options("detector"))
     declared = OmegaConf.load(config_dir() / "detector" / f"{name}.yaml")
-    if "toy" not in declared:
-        raise ConfigError(f"detector={name} gives images, not tokens; `shiftlab record` takes detector=minerva_like.")
+    if "toy" not in declared and "geometry" in declared:
+        raise ConfigError(
+            f"detector={name} gives images, not tokens; `shiftlab record` takes detector=minerva_like (deposits) or "
+            "detector=minerva_tokens (tokens)."
+        )
     settings: Any = OmegaConf.to_container(OmegaConf.merge(declared, typed))
     batch = own.get("batch", 256)
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"batch={batch}: a whole number of events of at least 1 is wanted.")
-    detector, universe = ScintillatorDetector.from_config(settings), _universe(own)
+    kind = ScintillatorDetector if "toy" in declared else TokenDetector
+    detector, universe = kind.from_config(settings), _universe(own)
     detector.values(universe)
     return _Recording(detector, settings, universe, batch, _origin(own.get("origin", [0.0, 0.0, 0.0])))
 
@@ -170,14 +180,18 @@ def _tokens(
     """Give the tokens batch by batch, with a bar on a terminal; ``energy`` gets all of it, and what no strip sees."""
     from tqdm import tqdm
 
+    from shiftlab.detector import TokenDetector
     from shiftlab.events import stream
 
     with tqdm(total=events, unit="event", desc=file.name, disable=not sys.stderr.isatty()) as bar:
         for piece in stream(file, origin=asked.origin, chunk=asked.batch, skipped=bad):
-            yield asked.detector.tokens(piece, asked.universe)
-            inside = asked.detector.geometry.inside(piece.position)
-            energy["all"] += float(piece.energy.double().sum())
-            energy["outside"] += float(piece.energy[~inside].double().sum())
+            if isinstance(asked.detector, TokenDetector):
+                yield asked.detector.record(piece, asked.universe)
+            else:
+                yield asked.detector.tokens(piece, asked.universe)
+                inside = asked.detector.geometry.inside(piece.position)
+                energy["all"] += float(piece.energy.double().sum())
+                energy["outside"] += float(piece.energy[~inside].double().sum())
             bar.update(len(piece))
 
 
@@ -195,12 +209,9 @@ def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any], han
     from shiftlab.provenance import canonical_json
 
     count = 0
-    attributes = {
-        **handed,
-        "detector": canonical_json(made["detector"]),
-        "deposits": made["deposits"],
-        "universe": canonical_json(made["universe"]),
-    }
+    taken = {level: str(made[level]) for level in ("deposits", "tokens") if level in made}
+    said = {"detector": canonical_json(made["detector"]), "universe": canonical_json(made["universe"])}
+    attributes: dict[str, str | float | int] = {**handed, **taken, **said}
     with SampleWriter(out, holds="tokens", attributes=attributes, provenance={"recorded": made}) as writer:
         for piece in pieces:
             writer.append(piece)
