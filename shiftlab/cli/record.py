@@ -209,7 +209,7 @@ def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any], han
     from shiftlab.provenance import canonical_json
 
     count = 0
-    taken = {level: str(made[level]) for level in ("deposits", "tokens") if level in made}
+    taken: dict[str, str | float | int] = {one: made[one] for one in ("deposits", "tokens") if one in made}
     said = {"detector": canonical_json(made["detector"]), "universe": canonical_json(made["universe"])}
     attributes: dict[str, str | float | int] = {**handed, **taken, **said}
     with SampleWriter(out, holds="tokens", attributes=attributes, provenance={"recorded": made}) as writer:
