@@ -101,7 +101,7 @@ class WireGeometry(Geometry):
     def _directions(self) -> tuple[tuple[float, float], ...]:
         """What y and z count in the coordinate of each plane."""
         radians = [math.radians(angle) for angle in self.angles]
-        return tuple((round(math.sin(a), 12), round(math.cos(a), 12)) for a in radians)
+        return tuple((round(math.sin(a), 15), round(math.cos(a), 15)) for a in radians)
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:

@@ -136,12 +136,13 @@ def signal_taps(
         mix: of the field response, see ``field_current``.
     """
     reach = round(2.0 * transit / _FINE)
-    field = field_current(_FINE * np.arange(-reach, reach + 1), transit, collection, mix)
+    # Both are taken in the middles of the steps, so that integrals are exact to second order.
+    field = field_current(_FINE * (np.arange(-reach, reach) + 0.5), transit, collection, mix)
     length = round(_LAST * stretch / _FINE)
-    electronics = cold_electronics(_FINE * np.arange(length) / stretch, 1.0 / stretch, shaping)
+    electronics = cold_electronics(_FINE * (np.arange(length) + 0.5) / stretch, 1.0 / stretch, shaping)
     folded = np.convolve(field, electronics) * _FINE
     ticks = np.arange(-int(reach * _FINE / tick), int((reach + length) * _FINE / tick) + 1)
-    sampled = np.interp(ticks * tick, _FINE * np.arange(-reach, len(folded) - reach), folded, 0.0, 0.0)
+    sampled = np.interp(ticks * tick, _FINE * (np.arange(len(folded)) + 1 - reach), folded, 0.0, 0.0)
     taps = _trimmed(int(ticks[0]), sampled, _NEGLIGIBLE)
     # What is cut off must not leave charge: the sum is that of the whole response, 0 where the electron passes.
     excess = taps.weight.sum() - (sampled.sum() if collection else 0.0)
