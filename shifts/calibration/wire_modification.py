@@ -104,9 +104,9 @@ class WireModification(Effect[Cells]):
 
         def modified(part: Cells) -> Cells:
             away, width = _moments(part)
-            pair = (part.per_row(values[name]) for name in ("charge", "width"))
-            ratio = torch.where(width > 0, gaussian_ratio(away, width.clamp(min=_NARROWEST), *pair), 1.0)
-            return part.with_electrons(part.electrons * ratio)
+            r_charge, r_width = part.per_row(values["charge"]), part.per_row(values["width"])
+            ratio = gaussian_ratio(away, width.clamp(min=_NARROWEST), r_charge, r_width)
+            return part.with_electrons(part.electrons * torch.where(width > 0, ratio, 1.0))
 
         return in_groups(events, modified)
 

@@ -57,9 +57,10 @@ def series_taps(tick: float, shaping: float) -> Taps:
     voltage noise comes out as the derivative of the shaper's response. The spectrum vanishes at 0, peaks near
     0.2 / shaping and falls towards high frequencies, as MicroBooNE measured (arXiv:1705.07341 fig. 9).
     """
-    time = tick * np.arange(int(10.0 / tick))
+    time = tick * np.arange(int(10.0 / tick), dtype=np.float64)
     step = 1e-3
-    slope = (cold_electronics(time + step, 1.0, shaping) - cold_electronics(time - step, 1.0, shaping)) / (2 * step)
+    after, before = (cold_electronics(time + sign * step, 1.0, shaping) for sign in (1.0, -1.0))
+    slope: Floats = (after - before) / (2 * step)
     last = int(np.flatnonzero(np.abs(slope) > 1e-3 * np.abs(slope).max())[-1]) + 1
     kept = slope[:last] - slope[:last].mean()
     return Taps(0, kept / np.sqrt(np.sum(kept**2)))

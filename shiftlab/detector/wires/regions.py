@@ -176,12 +176,20 @@ def in_groups(cells: Cells, work: Callable[[Cells], Cells]) -> Cells:
             rows = slice(begin, end)
             parts.append(work(_part(cells, rows)))
             begin = end
-    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in _ROWS}
-    return replace(cells, **columns)
-
-
-_ROWS: Final = ("event", "key", "cell", "electrons")
+    return replace(
+        cells,
+        event=torch.cat([part.event for part in parts]),
+        key=torch.cat([part.key for part in parts]),
+        cell=torch.cat([part.cell for part in parts]),
+        electrons=torch.cat([part.electrons for part in parts]),
+    )
 
 
 def _part(cells: Cells, rows: slice) -> Cells:
-    return replace(cells, **{name: getattr(cells, name)[rows] for name in _ROWS})
+    return replace(
+        cells,
+        event=cells.event[rows],
+        key=cells.key[rows],
+        cell=cells.cell[rows],
+        electrons=cells.electrons[rows],
+    )

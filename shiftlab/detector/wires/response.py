@@ -137,9 +137,11 @@ def signal_taps(
     """
     reach = round(2.0 * transit / _FINE)
     # Both are taken in the middles of the steps, so that integrals are exact to second order.
-    field = field_current(_FINE * (np.arange(-reach, reach) + 0.5), transit, collection, mix)
+    field = field_current(_FINE * (np.arange(-reach, reach, dtype=np.float64) + 0.5), transit, collection, mix)
     length = round(_LAST * stretch / _FINE)
-    electronics = cold_electronics(_FINE * (np.arange(length) + 0.5) / stretch, 1.0 / stretch, shaping)
+    electronics = cold_electronics(
+        _FINE * (np.arange(length, dtype=np.float64) + 0.5) / stretch, 1.0 / stretch, shaping
+    )
     folded = np.convolve(field, electronics) * _FINE
     ticks = np.arange(-int(reach * _FINE / tick), int((reach + length) * _FINE / tick) + 1)
     sampled = np.interp(ticks * tick, _FINE * (np.arange(len(folded)) + 1 - reach), folded, 0.0, 0.0)
