@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from shiftlab.detector import Cells, ConfigError, Effect, Parameter, Stream, Value
-from shifts.readout.gain import LARGEST_NORMAL
 
 __all__ = ["GainDrift"]
 
+LARGEST: Final = 3.0
+"""Standard deviations at which a period's gain is cut: one farther off would be noticed and calibrated at once."""
+
 
 class GainDrift(Effect[Cells]):
-    """Charge times ``1 + spread z``, z a standard normal of the period that the event was taken in.
+    """Charge times ``1 + spread z``, z a normal of the period that the event was taken in, at most 3.
 
     An event's key decides its period, the same in every universe; z is frozen per throw. One period is a common gain.
     """
@@ -64,7 +66,7 @@ class GainDrift(Effect[Cells]):
     @staticmethod
     def _factor(events: Cells, values: Mapping[str, Value], stream: Stream) -> Tensor:
         period = torch.floor(stream.uniform("period", events.table.key) * values["periods"]).to(torch.int64)
-        z = stream.normal("gain", period, per_throw=True).to(torch.float64)
+        z = stream.normal("gain", period, per_throw=True).to(torch.float64).clamp(-LARGEST, LARGEST)
         return (1.0 + values["spread"] * z)[events.event]
 
     def check(self, values: Mapping[str, float], floor: float) -> None:
@@ -74,4 +76,4 @@ class GainDrift(Effect[Cells]):
 
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the period of largest gain brings to ``level``."""
-        return level / (1.0 + abs(values["spread"]) * LARGEST_NORMAL)
+        return level / (1.0 + abs(values["spread"]) * LARGEST)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from shiftlab.detector import Cells, ConfigError, Effect, Parameter, Stream, Value
-from shifts.readout.gain import LARGEST_NORMAL
 
 __all__ = ["Pedestal"]
 
+LARGEST: Final = 4.0
+"""Standard deviations at which a channel's offset is cut: one farther off would be masked."""
+
 
 class Pedestal(Effect[Cells]):
-    """Charge plus ``offset + spread z``, z a standard normal of the readout channel, frozen per throw.
+    """Charge plus ``offset + spread z``, z a normal of the readout channel, at most 4, frozen per throw.
 
     Empty cells have the offset too: those of the noise's list get it, and the others stay below threshold.
     """
@@ -67,7 +69,7 @@ class Pedestal(Effect[Cells]):
         offset, spread = (events.per_row(sign * values[name]) for name in ("offset", "spread"))
         electrons = events.electrons + offset
         if isinstance(spread, Tensor) or spread != 0:
-            z = stream.normal("channel", events.channel, per_throw=True).to(torch.float64)
+            z = stream.normal("channel", events.channel, per_throw=True).to(torch.float64).clamp(-LARGEST, LARGEST)
             electrons = electrons + spread * z
         return events.with_electrons(electrons)
 
@@ -77,7 +79,7 @@ class Pedestal(Effect[Cells]):
 
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the charge that the channel of largest offset brings to ``level``."""
-        return level - values["offset"] - abs(values["spread"]) * LARGEST_NORMAL
+        return level - values["offset"] - abs(values["spread"]) * LARGEST
 
     @staticmethod
     def _refuse_flooding(floor: Tensor, values: Mapping[str, Value]) -> None:
