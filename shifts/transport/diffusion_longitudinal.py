@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+import torch
+
 from shiftlab.detector import Charge, ConfigError, Effect, Parameter, Stream, Value
 
 __all__ = ["DiffusionLongitudinal", "refuse_no_diffusion"]
@@ -40,6 +42,16 @@ class DiffusionLongitudinal(Effect[Charge]):
         constant = events.medium.diffusion_longitudinal
         refuse_no_diffusion(self.name, "longitudinal", constant)
         return replace(events, medium=replace(events.medium, diffusion_longitudinal=constant * values["scale"]))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits in the argon before it was scaled.
+
+        Raises:
+            ConfigError: the scale is 0, which leaves nothing to tell the constant from.
+        """
+        if not bool((torch.as_tensor(values["scale"]) > 0).all()):
+            raise ConfigError(f"effect {self.name} cannot be undone at scale 0: the constant is lost.")
+        return self.apply(events, {"scale": 1.0 / values["scale"]}, stream)
 
 
 def refuse_no_diffusion(effect: str, direction: str, constant: Value) -> None:

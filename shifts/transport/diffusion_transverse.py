@@ -45,3 +45,7 @@ class DiffusionTransverse(Effect[Charge]):
         constant = events.medium.diffusion_transverse
         refuse_no_diffusion(self.name, "transverse", constant)
         return replace(events, medium=replace(events.medium, diffusion_transverse=constant * values["scale"]))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits in the argon before it was scaled."""
+        return self.apply(events, {"scale": 1.0 / values["scale"]}, stream)

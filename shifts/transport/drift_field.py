@@ -42,3 +42,7 @@ class DriftField(Effect[Charge]):
     def apply(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
         """Return the deposits in argon at the scaled field."""
         return replace(events, medium=medium_at(events.medium, efield=events.medium.efield * values["scale"]))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits in the argon before it was scaled."""
+        return self.apply(events, {"scale": 1.0 / values["scale"]}, stream)

@@ -46,3 +46,7 @@ class DriftVelocity(Effect[Charge]):
         """Return the deposits in argon in which charge drifts at the scaled velocity."""
         medium = events.medium
         return replace(events, medium=replace(medium, drift_velocity=medium.drift_velocity * values["scale"]))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits in the argon before it was scaled."""
+        return self.apply(events, {"scale": 1.0 / values["scale"]}, stream)

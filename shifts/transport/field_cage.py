@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from shiftlab.detector import Charge, Effect, Parameter, Stream, Value
+from shiftlab.detector import Charge, Effect, Parameter, Stream, Value, undisplaced
 
 __all__ = ["FieldCage", "boundary_displacement", "fading"]
 
@@ -97,3 +97,13 @@ class FieldCage(Effect[Charge]):
         rows = [events.per_row(values[name]) for name in ("edge", "cathode", "reach")]
         displacement = boundary_displacement(events.position, events.geometry.size, *rows)
         return replace(events, position=(events.position.to(torch.float64) + displacement).to(torch.float32))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits where they were; found by iteration.
+
+        Raises:
+            ConfigError: the displacement is too steep to be undone.
+        """
+        rows = [events.per_row(values[name]) for name in ("edge", "cathode", "reach")]
+        place = undisplaced(events.position, lambda place: boundary_displacement(place, events.geometry.size, *rows))
+        return replace(events, position=place.to(torch.float32))

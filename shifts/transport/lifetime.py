@@ -50,6 +50,11 @@ class Lifetime(Effect[Charge]):
         tau = events.per_row(values["tau"])
         return events.with_electrons(events.electrons * survival(events.drift_time, tau))
 
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits with the charge that was lost."""
+        tau = events.per_row(values["tau"])
+        return events.with_electrons(events.electrons / survival(events.drift_time, tau))
+
     def response(self, medium: Medium, drift_time: Tensor, values: Mapping[str, float]) -> Tensor:
         """Return the survival per drift layer."""
         return survival(drift_time, values["tau"])

@@ -80,11 +80,24 @@ class Misalignment(Effect[Charge]):
         """Return the deposits where the misaligned read-out takes them to be."""
         if all(not isinstance(value, Tensor) and value == 0 for value in values.values()):
             return events
-        rows = {
-            name: torch.as_tensor(events.per_row(value), dtype=torch.float64, device=events.position.device).reshape(-1)
-            for name, value in values.items()
-        }
-        shift = (rows["x"], rows["y"], rows["z"])
-        _, height, depth = events.geometry.size
-        moved = rigid_motion(events.position, shift, 1e-3 * rows["rotation"], (0.5 * height, 0.5 * depth))
-        return replace(events, position=moved.to(torch.float32))
+        shift, angle, centre = _motion(events, values)
+        return replace(events, position=rigid_motion(events.position, shift, angle, centre).to(torch.float32))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits where they were: first shifted back, then turned back."""
+        (x, y, z), angle, centre = _motion(events, values)
+        still, none = torch.zeros_like(angle), torch.zeros_like(x)
+        back = rigid_motion(events.position, (-x, -y, -z), still, centre)
+        return replace(events, position=rigid_motion(back, (none, none, none), -angle, centre).to(torch.float32))
+
+
+def _motion(
+    events: Charge, values: Mapping[str, Value]
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, tuple[float, float]]:
+    """Return shift (cm), angle (rad) and centre of the rotation (cm) for each deposit."""
+    rows = {
+        name: torch.as_tensor(events.per_row(value), dtype=torch.float64, device=events.position.device).reshape(-1)
+        for name, value in values.items()
+    }
+    _, height, depth = events.geometry.size
+    return (rows["x"], rows["y"], rows["z"]), 1e-3 * rows["rotation"], (0.5 * height, 0.5 * depth)

@@ -118,16 +118,30 @@ class SpaceCharge(Effect[Charge]):
         if not isinstance(scale, Tensor) and scale == 0:
             return events
         self._refuse_reversed(scale, values["strength"])
-        displacement, field = self.distortion(events.position, events.geometry, events.per_row(values["strength"]))
-        part = torch.as_tensor(events.per_row(scale), dtype=torch.float64, device=displacement.device)
-        total = part.reshape(-1, 1) * field + torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, device=field.device)
-        local = torch.sqrt((total * total).sum(dim=1))
-        moved = events.position.to(torch.float64) + part.reshape(-1, 1) * displacement
+        part, strength = _rows(events, scale), events.per_row(values["strength"])
+        displacement, field = self.distortion(events.position, events.geometry, strength)
+        local = _magnitude(part * field)
         return replace(
             events,
-            position=moved.to(torch.float32),
+            position=(events.position.to(torch.float64) + part * displacement).to(torch.float32),
             local_field=local if events.local_field is None else events.local_field * local,
         )
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits where they were, found by iteration, in the field without the distortion.
+
+        Raises:
+            ConfigError: the map, scaled, is not invertible.
+        """
+        part, strength = _rows(events, values["scale"]), events.per_row(values["strength"])
+        if self.map is not None:
+            for scale in torch.unique(part).tolist():
+                self.map.require_injective(scale)
+        place = undisplaced(events.position, lambda point: part * self.distortion(point, events.geometry, strength)[0])
+        local = events.local_field
+        if local is not None:
+            local = local / _magnitude(part * self.distortion(place, events.geometry, strength)[1])
+        return replace(events, position=place.to(torch.float32), local_field=local)
 
     def distortion(self, position: Tensor, geometry: Geometry, strength: Value) -> tuple[Tensor, Tensor]:
         """Return the whole displacement (cm) and relative change of the field, float64 (point, 3), at points in cm."""
@@ -140,17 +154,6 @@ class SpaceCharge(Effect[Charge]):
         changed[:, 0] = toy_field(position[:, 0], length, strength)
         return moved, changed
 
-    def corrected(self, position: Tensor, geometry: Geometry, values: Mapping[str, float]) -> Tensor:
-        """Return float64 (point, 3), cm: the places of ionisation of charge that seems to come from ``position``.
-
-        Raises:
-            ConfigError: the map, scaled, is not invertible.
-        """
-        scale = values["scale"]
-        if self.map is not None:
-            self.map.require_injective(scale)
-        return undisplaced(position, lambda place: scale * self.distortion(place, geometry, values["strength"])[0])
-
     def _refuse_reversed(self, scale: Value, strength: Value) -> None:
         strongest = self.map.strongest if self.map is not None else float(torch.as_tensor(strength).max())
         change = float(torch.as_tensor(scale).abs().max()) * strongest
@@ -159,6 +162,18 @@ class SpaceCharge(Effect[Charge]):
                 f"effect {self.name}: scaled, the field changes by {change:g} of the drift field, so that charge "
                 "somewhere does not drift; the change must stay below 1."
             )
+
+
+def _rows(events: Charge, value: Value) -> Tensor:
+    """Return float64 (deposit, 1), or (1, 1) where the value is one number."""
+    rows = torch.as_tensor(events.per_row(value), dtype=torch.float64, device=events.position.device)
+    return rows.reshape(-1, 1)
+
+
+def _magnitude(change: Tensor) -> Tensor:
+    """Return float64 (point,): |field| over the nominal field, whose change (point, 3) is over it too."""
+    field = change + change.new_tensor([1.0, 0.0, 0.0])
+    return torch.sqrt((field * field).sum(dim=1))
 
 
 class SpaceChargeOracle(Oracle):

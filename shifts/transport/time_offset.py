@@ -40,3 +40,7 @@ class TimeOffset(Effect[Charge]):
     def apply(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
         """Return the deposits with all charge delayed."""
         return replace(events, medium=replace(events.medium, offset=events.medium.offset + values["offset"]))
+
+    def invert(self, events: Charge, values: Mapping[str, Value], stream: Stream) -> Charge:
+        """Return the deposits with all charge as much earlier."""
+        return self.apply(events, {"offset": -1.0 * values["offset"]}, stream)

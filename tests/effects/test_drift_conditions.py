@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -167,3 +167,21 @@ def _mips():
         particle=torch.full((len(x),), 2, dtype=torch.int8),
         events=table,
     )
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_conditions_are_undone(charge, name):
+    """The argon before comes back to rounding, from either side; a constant that was scaled to 0 is lost."""
+    effect = effects().get(name)()
+    (parameter,) = effect.parameters
+    for displacement in (-1.5, 1.5):
+        values = {parameter.name: parameter.value(displacement)}
+        there = effect.apply(charge, values, STREAM)
+        assert there.medium != charge.medium
+        back = effect.invert(there, values, STREAM).medium
+        for field in fields(back):
+            expected = getattr(charge.medium, field.name)
+            assert getattr(back, field.name) == pytest.approx(expected, rel=1e-13, abs=1e-13), field.name
+    if name == "diffusion_longitudinal":
+        with pytest.raises(ConfigError, match="cannot be undone at scale 0"):
+            effect.invert(charge, {"scale": 0.0}, STREAM)

@@ -117,8 +117,9 @@ def test_the_way_back(charge, path, mapped):
     for scale in (-1.0, 0.2, 1.0):
         values = {**TOY, "scale": scale}
         seen = effect.apply(charge, values, STREAM)
-        back = effect.corrected(seen.position, charge.geometry, values)
-        torch.testing.assert_close(back, charge.position.double(), rtol=0, atol=1e-5)
+        back = effect.invert(seen, values, STREAM)
+        torch.testing.assert_close(back.position, charge.position, rtol=0, atol=1e-5)
+        torch.testing.assert_close(back.local_field, torch.ones_like(back.local_field), rtol=0, atol=1e-6)
 
 
 def test_a_map_that_folds_is_not_undone(charge, tmp_path):
@@ -126,7 +127,7 @@ def test_a_map_that_folds_is_not_undone(charge, tmp_path):
     displacement[1, ..., 0] = 30.0
     folded = SpaceCharge(files={"map": write_map(tmp_path / "fold.h5", displacement, 0 * displacement)})
     with pytest.raises(ConfigError, match=r"fold\.h5, times 1, is not invertible"):
-        folded.corrected(charge.position, charge.geometry, TOY)
+        folded.invert(charge, TOY, STREAM)
 
 
 def test_a_field_against_the_drift_is_refused(charge, tmp_path):
