@@ -188,7 +188,8 @@ def _device(ids: Ids) -> torch.device:
 
 
 def _shape(ids: Ids) -> torch.Size:
-    return torch.broadcast_shapes(*(one.shape for one in ids if isinstance(one, Tensor)))
+    shapes = {one.shape for one in ids if isinstance(one, Tensor)}
+    return shapes.pop() if len(shapes) == 1 else torch.Size(np.broadcast_shapes(*shapes))
 
 
 def _start(start: int, ids: Ids) -> Tensor:
