@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from shiftlab.detector import NOMINAL, Universe, scintillator_detector
@@ -109,19 +110,35 @@ def _event(line: Sequence[Axes], displacement: Displacement, nominal: Tokens, sh
     high = max((float(energy.max()) for energy in energies if len(energy)), default=10.0)
     for axes in line[:2]:
         axes.set_ylim(0.5 * low, 2.0 * high)
-    padded = [np.pad(energy, (0, rows - len(energy))) for energy in energies]
-    difference = padded[1] - padded[0]
-    line[2].bar(range(rows), difference, color=np.where(difference > 0, "#B2182B", "#2166AC").tolist())
+    _difference(line[2], (one, other), energies)
     line[2].axhline(0.0, color="0.6", linewidth=0.8)
     line[2].set_ylabel("difference / MeV")
-    for axes in line:
+    for axes in line[:2]:
         axes.set_xlim(-0.7, max(rows, 1) - 0.3)
         axes.set_xlabel("token, by place in the event")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     weights = [float(tokens.events.weight[0]) for tokens in (one, other)]
     unit = "" if displacement.parameter.unit in ("", "1") else f" {displacement.parameter.unit}"
     line[0].set_title(f"{displacement.name}\nnominal: {displacement.nominal}{unit}, event {number}")
     line[1].set_title(f"{displacement.label}{unit}\n{len(energies[1])} tokens, {energies[1].sum():.1f} MeV")
     line[2].set_title(_said(one, other, energies, weights))
+
+
+def _difference(axes: Axes, tokens: Sequence[Tokens], energies: Sequence[Floats]) -> None:
+    """Draw the difference token by token, or kind by kind where tokens come, go or change places."""
+    kinds = [one.particle.numpy() for one in tokens]
+    if len(kinds[0]) == len(kinds[1]) and bool((kinds[0] == kinds[1]).all()):
+        difference = energies[1] - energies[0]
+        axes.set_xlabel("token, by place in the event")
+    else:
+        names = tokens[0].kinds
+        sums = [np.bincount(kind, energy, len(names)) for kind, energy in zip(kinds, energies, strict=True)]
+        seen = np.flatnonzero(sums[0] + sums[1])
+        difference = (sums[1] - sums[0])[seen]
+        axes.set_xticks(range(len(seen)), [names[i].replace("_", "\n") for i in seen])
+        axes.set_xlabel("all tokens of a kind")
+    axes.bar(range(len(difference)), difference, color=np.where(difference > 0, "#B2182B", "#2166AC").tolist())
+    axes.set_xlim(-0.7, max(len(difference), 1) - 0.3)
 
 
 def _said(one: Tokens, other: Tokens, energies: Sequence[Floats], weights: Sequence[float]) -> str:

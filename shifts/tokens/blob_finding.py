@@ -93,12 +93,12 @@ class BlobMerge(Effect[Tokens]):
         Parameter(
             "distance",
             0.0,
-            90.0,
+            72.0,
             "mm",
             (0.0, 500.0),
             identity=0.0,
             two_sided=False,
-            source="judgement: half more than the 60 mm within which the toy joins clusters",
+            source="judgement: a fifth more than the 60 mm within which the toy joins clusters",
             confidence="C",
             doc="Distance below which two blobs are found as one.",
         ),
@@ -132,7 +132,7 @@ class BlobDrop(Effect[Tokens]):
         Parameter(
             "probability",
             0.0,
-            0.05,
+            0.02,
             "1",
             (0.0, 1.0),
             identity=0.0,
