@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from shiftlab.errors import DataError
 from shiftlab.events.image import Image
 from shiftlab.units import ELECTRONS_PER_MEV
 
-__all__ = ["calibrate", "muon_peak"]
+__all__ = ["calibrate", "mev_per_electron", "muon_peak"]
 
 LAYERS: Final = 10
 """Lattice layers across the track whose energy is summed to one dE/dx."""
@@ -26,6 +27,11 @@ _WIDTH: Final = 0.2
 _FEWEST: Final = 100
 
 
+def mev_per_electron(response: Tensor, scale: float) -> Tensor:
+    """Return the constants scale W0 / response, of the response's shape; arguments as in ``calibrate``."""
+    return scale / (ELECTRONS_PER_MEV * response)
+
+
 def calibrate(cells: Cells, response: Tensor, scale: float) -> Image:
     """Return the image of cells with ``E = scale q W0 / response``, the response per drift layer.
 
@@ -34,11 +40,7 @@ def calibrate(cells: Cells, response: Tensor, scale: float) -> Image:
         response: float64 (layer,), the nominal g0 R0 exp(-t / tau0) at each layer's centre, or (plane, layer).
         scale: recalibration factor on the energy.
     """
-    factor = scale / (ELECTRONS_PER_MEV * response)
-    if response.dim() == 1:
-        energy = cells.electrons * factor[cells.layer]
-    else:
-        energy = cells.electrons * factor[cells.channel // cells.geometry.shape[2], cells.layer]
+    energy = replace(cells, mev=mev_per_electron(response, scale)).energy
     offsets = torch.zeros(len(cells.table) + 1, dtype=torch.int64, device=cells.cell.device)
     torch.cumsum(torch.bincount(cells.event, minlength=len(cells.table)), 0, out=offsets[1:])
     return Image(

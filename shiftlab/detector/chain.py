@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shiftlab.detector.calibration import calibrate, muon_peak
+from shiftlab.detector.calibration import calibrate, mev_per_electron, muon_peak
 from shiftlab.detector.configuration import settings
 from shiftlab.detector.directions import DIRECTIONS, Directions
 from shiftlab.detector.double_counting import refuse_double_counting
@@ -215,10 +215,11 @@ class Detector:
         prepared = self.generated(events, universe)
         self.refuse(universe, prepared)
         kept = None if isinstance(events, Deposits) else prepared.kept
-        way = self._way(universe)
-        cells = way.record(Batch(prepared.charge, prepared.footprint, prepared.cells, prepared.memory, kept))
         constants = universe if universe.recalibrate == "exact" else NOMINAL
-        return calibrate(cells, self.response(cells.cell.device, constants), scale)
+        response = self.response(prepared.cells.cell.device, constants)
+        way = replace(self._way(universe), mev=mev_per_electron(response, scale))
+        cells = way.record(Batch(prepared.charge, prepared.footprint, prepared.cells, prepared.memory, kept))
+        return calibrate(cells, response, scale)
 
     def response(self, device: torch.device | str = "cpu", universe: Universe = NOMINAL) -> Tensor:
         """Return float64 (layer,): the response to a minimum-ionising particle per drift layer in a universe.

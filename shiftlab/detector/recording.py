@@ -109,6 +109,7 @@ class Pass:
         nominal_floor: the same in the nominal universe.
         seed: of the draws.
         throw: of the universe.
+        mev: calibration of the universe, for effects that need energies: ``Cells.mev``.
     """
 
     steps: tuple[Step, ...]
@@ -118,6 +119,7 @@ class Pass:
     nominal_floor: float
     seed: int
     throw: int
+    mev: Tensor | None = None
 
     def record(self, batch: Batch) -> Cells:
         """Return the cells before calibration."""
@@ -140,13 +142,16 @@ class Pass:
         return state
 
     def _departure(self) -> int:
-        """Return the number of the first step at which the universe may differ from the nominal one."""
+        """Return the number of the first step at which the universe may differ from the nominal one.
+
+        A step that needs energies may, since calibration is each universe's own.
+        """
         collect = self.steps.index("collect")
         for i, step in enumerate(self.steps):
             if isinstance(step, str):
                 if step == "collect" and self.floor < self._kept_floor():
                     return collect
-            elif self.values[step.name] != self.nominal[step.name]:
+            elif self.values[step.name] != self.nominal[step.name] or "mev" in step.needs:
                 return i
         return len(self.steps)
 
@@ -156,6 +161,8 @@ class Pass:
     def _step(self, step: Step, state: State, batch: Batch, floor: float, drawn: list[str]) -> State:
         if not isinstance(step, str):
             memory = batch.memory if isinstance(state, Cells) else None
+            if isinstance(state, Cells) and "mev" in step.needs:
+                state = replace(state, mev=self.mev)
             stream = Stream(self.seed, step.name, self.throw, memory, drawn)
             after: State = step.apply(state, self.values[step.name], stream)
             return after

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.medium import Medium, Value
+from shiftlab.errors import ConfigError
 from shiftlab.events.deposits import EventTable
 
 __all__ = ["Cells", "Charge", "Electronics", "Value", "true_rows"]
@@ -105,6 +106,8 @@ class Cells:
         floor: float64 (event,), electrons below which a cell can no longer end above threshold;
             an effect may leave such cells out; minus infinity when there is no threshold.
         electronics: of wires, where it departs from the nominal one.
+        mev: float64 (layer,) or (plane, layer), MeV per electron by the calibration of the universe; only where an
+            effect needs it.
     """
 
     geometry: Geometry
@@ -115,6 +118,16 @@ class Cells:
     electrons: Tensor
     floor: Tensor
     electronics: Electronics | None = None
+    mev: Tensor | None = None
+
+    @property
+    def energy(self) -> Tensor:
+        """float64 (row,): energy in MeV by the calibration ``mev``."""
+        if self.mev is None:
+            raise ConfigError("these cells have no calibration: an effect that uses energies must need 'mev'.")
+        if self.mev.dim() == 1:
+            return self.electrons * self.mev[self.layer]
+        return self.electrons * self.mev[self.channel // self.geometry.shape[2], self.layer]
 
     @property
     def address(self) -> Tensor:

@@ -43,18 +43,18 @@ def test_nominally_it_is_the_usual_detector_bit_for_bit(everything, some):
 
 
 def test_every_nuisance_moves_the_image_and_comes_back(everything, some):
-    """One sigma to either side changes energies by less than a tenth, and zero changes no bit."""
+    """One sigma to either side changes energies by less than 15%, and zero changes no bit."""
     nominal = everything.image(some)
     total = float(nominal.energy.double().sum())
     quiet = []
-    for universe in unisim(everything, strengths=(-2.0, 2.0), throws={}):
+    for universe in unisim(everything, throws={}):
         image = everything.image(some, universe)
         assert bool(torch.isfinite(image.energy).all())
         assert abs(float(image.energy.double().sum()) / total - 1) < 0.15, universe.name
         if all(torch.equal(getattr(image, name), getattr(nominal, name)) for name in FIELDS):
             quiet.append(universe.name)
     # A chip in a thousand may well be none that these six events reach.
-    assert set(quiet) <= {"dead_chips_fraction-2", "dead_chips_fraction+2", "sticky_codes_probability+2"}
+    assert set(quiet) <= {"dead_chips_fraction-1", "dead_chips_fraction+1", "sticky_codes_probability+1"}
     assert torch.equal(everything.image(some, Universe("again", throw=5)).energy, nominal.energy)
 
 
@@ -63,5 +63,6 @@ def test_what_cannot_be_less_than_absent_is_one_sided(everything):
     assert one_sided >= {
         *("crosstalk_fraction", "noisy_channels_fraction", "coherent_noise_rms", "quantisation_step"),
         *("sticky_codes_probability", "dead_region_width", "lost_voxels_fraction", "ghost_voxels_fraction"),
+        "voxel_threshold_level",
     }
     assert not one_sided & {"gain_scale", "noise_enc", "dead_channels_fraction", "residual_gain_scale"}

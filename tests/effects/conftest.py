@@ -74,7 +74,8 @@ def state(effect: Effect[Any], prepared: Prepared, floor: float = float("-inf"))
     if effect.stage in DEPOSIT_STAGES:
         return prepared.charge
     electrons = prepared.footprint.collect(prepared.charge.electrons * 0.7)
-    return replace(prepared.cells, electrons=electrons, floor=torch.full_like(prepared.cells.floor, floor))
+    mev = torch.full((prepared.cells.geometry.shape[0],), 3.3e-5, dtype=torch.float64, device=electrons.device)
+    return replace(prepared.cells, electrons=electrons, floor=torch.full_like(prepared.cells.floor, floor), mev=mev)
 
 
 @pytest.fixture(scope="session", name="state")
