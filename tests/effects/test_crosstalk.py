@@ -61,6 +61,11 @@ def test_it_can_be_undone_below_a_quarter(lattice, fraction):
     seen = dense(couple(cells, fraction))
     undone = torch.linalg.solve(along, torch.linalg.solve(across, seen).transpose(1, 2)).transpose(1, 2)
     torch.testing.assert_close(undone, dense(cells), rtol=1e-8, atol=1e-6)
+    some = lattice(PANEL, torch.tensor([3, 40, 151, 290]), 500.0, events=3)
+    values = {"fraction": torch.tensor([fraction, 0.0, 0.03], dtype=torch.float64)}
+    back = Crosstalk().invert(Crosstalk().apply(some, values, STREAM), values, STREAM)
+    assert torch.equal(back.address, some.address)
+    torch.testing.assert_close(back.electrons, some.electrons, rtol=1e-9, atol=1e-6)
     assert float(torch.linalg.eigvalsh(coupling(60, fraction)).min()) > 1 - 4 * fraction
     assert float(torch.linalg.eigvalsh(coupling(400, 0.25)).min()) < 1e-4
 

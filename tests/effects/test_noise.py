@@ -93,3 +93,25 @@ def test_noise_that_would_fill_the_lattice_is_refused(cells):
     low = replace(cells, floor=torch.full_like(cells.floor, 1000.0))
     with pytest.raises(ConfigError, match=f"{LOWEST_Z} times the noise"):
         Noise().apply(low, {"enc": 500.0}, STREAM)
+
+
+def test_noise_is_white(small, lattice):
+    """Mean 0, variance ENC^2, and no correlation between neighbours in time or pixel, or between events."""
+    cells = lattice(small, torch.arange(8 * small.channels), 0.0, events=2)
+    after = Noise().apply(cells, {"enc": 500.0}, STREAM)
+    noise = occupied(after, cells).reshape(2, 8, 160, 160) / 500.0
+    count = noise.numel()
+    assert abs(float(noise.mean())) < 4 / count**0.5
+    assert float(noise.var()) == pytest.approx(1.0, abs=4 * (2 / count) ** 0.5)
+    for axis in range(4):
+        length = noise.shape[axis] - 1
+        product = noise.narrow(axis, 0, length) * noise.narrow(axis, 1, length)
+        assert abs(float(product.mean())) < 4 / product.numel() ** 0.5
+
+
+def test_variances_of_independent_noise_add(small, lattice):
+    """Noise of two seeds one after the other has the variance of both: 300^2 + 400^2 = 500^2."""
+    cells = lattice(small, torch.arange(2 * small.channels), 0.0)
+    first = occupied(Noise().apply(cells, {"enc": 300.0}, STREAM), cells)
+    second = occupied(Noise().apply(cells.with_electrons(first), {"enc": 400.0}, Stream(2, "noise")), cells)
+    assert float(second.std()) == pytest.approx(500.0, rel=4 / (2 * len(second)) ** 0.5)

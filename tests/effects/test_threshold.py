@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy import special
 
 from shiftlab.detector import ConfigError, Detector, Stream, detector
+from shifts.readout.noise import Noise
 from shifts.readout.threshold import Threshold
 
 
@@ -32,3 +34,16 @@ def test_a_threshold_below_four_times_the_noise_is_refused():
 def test_no_threshold_needs_no_noise_limit():
     """Without a threshold nothing is cut, so that noise of any size is allowed."""
     Detector.from_config({"effects": {"noise": {"enc": 900.0}}})
+
+
+def test_turn_on_with_noise_is_an_error_function(small, lattice):
+    """A cell with charge q passes with probability Phi((q - T) / ENC): within 4 binomial errors at every charge."""
+    charge = torch.linspace(1500.0, 4500.0, 13, dtype=torch.float64)
+    cell = torch.arange(13 * 8000)
+    cells = lattice(small, cell, charge.repeat(8000), floor=3000.0)
+    noisy = Noise().apply(cells, {"enc": 500.0}, Stream(1, "noise"))
+    after = Threshold().apply(noisy, {"level": 3000.0}, Stream(1, "threshold"))
+    kept = torch.bincount(after.cell[after.cell < len(cell)] % 13, minlength=13) / 8000
+    expected = torch.from_numpy(special.ndtr((charge.numpy() - 3000.0) / 500.0))
+    error = (expected * (1 - expected) / 8000).sqrt() + 1e-4
+    assert bool(((kept - expected).abs() < 4 * error).all())
