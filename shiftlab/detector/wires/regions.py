@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from shiftlab.detector.state import Cells
 
 __all__ = ["Regions", "by_cell", "filtered", "in_groups", "regions"]
+
+Floats = npt.NDArray[np.float64]
 
 _GROUP: Final = 65536
 """Rows worked on at a time where events allow: what stays near the core."""
@@ -146,22 +149,25 @@ def filtered(buffer: Tensor, taps: Taps) -> Tensor:
     """
     before, after = max(taps.last, 0), max(-taps.first, 0)
     padded = torch.nn.functional.pad(buffer, (before, after))
-    weights = taps.weight.tolist()
-    if buffer.requires_grad:
-        parts = [padded[before - taps.first - k :][: len(buffer)] * w for k, w in enumerate(weights)]
-        return torch.stack(parts).sum(0)
-    result = torch.empty_like(buffer)
-    block = len(buffer) if buffer.device.type != "cpu" else _BLOCK
-    product = torch.empty(min(block, len(buffer)), dtype=buffer.dtype, device=buffer.device)
-    for begin in range(0, len(buffer), max(block, 1)):
-        out = result[begin : begin + block]
-        part = product[: len(out)]
+    weights, size = taps.weight.tolist(), buffer.shape[0]
+    if buffer.device.type == "cpu" and not buffer.requires_grad:
+        return torch.from_numpy(_in_blocks(padded.numpy(), weights, before - taps.first, size))
+    result = torch.zeros_like(buffer)
+    for k, weight in enumerate(weights):
+        result = result + padded[before - taps.first - k :][:size] * weight
+    return result
+
+
+def _in_blocks(padded: Floats, weights: list[float], begin: int, size: int) -> Floats:
+    """Return the sum of weight k times ``padded`` from place ``begin - k`` on; blocks stay in the cache."""
+    result = np.zeros(size)
+    product = np.empty(min(_BLOCK, size))
+    for first in range(0, size, _BLOCK):
+        last = min(first + _BLOCK, size)
+        out, part = result[first:last], product[: last - first]
         for k, weight in enumerate(weights):
-            source = padded[begin + before - taps.first - k :][: len(out)]
-            if k == 0:
-                torch.mul(source, weight, out=out)
-            else:
-                out.add_(torch.mul(source, weight, out=part))
+            np.multiply(padded[begin + first - k : begin + last - k], weight, out=part)
+            np.add(out, part, out=out)
     return result
 
 
