@@ -1,54 +1,113 @@
-"""Cost of the detector on a sample of events, as time per event and as a multiple of copying its charge once.
+"""Speed of the detector: effects, keyed draws, whole passes, many events and universes, and other projects beside it.
 
-Run it with ``python tests/benchmarks/transforms.py FILE``; the ratio to a memory copy, taken in the
-same run, compares machines. Nothing here is a test.
+Run it with ``make bench``. Ratios are taken in one run, in turn, against a copy of the same bytes into a reused
+buffer and against torch's ``normal_``; so they compare machines, and hold on a noisy one. Nothing here is a test.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
+import os
+import platform
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from effects import bandwidth, draw_rows, effect_rows, every_effect
+from passes import CHUNK, chain_rows, chunks, event_rows, number_rows, universe_rows
+from peers import peer_rows
+from timing import table
 
-from shiftlab.detector import NOMINAL, Prepared, detector, multisim, unisim
+from shiftlab.detector import detector
 from shiftlab.events import read
 
+SAMPLE = Path(__file__).parents[2] / "studies" / "samples" / "lar_evaluation.h5"
 
-def seconds(call: Callable[[], object], repeats: int = 3) -> float:
-    """Return the shortest of a few runs."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+
+@dataclass
+class Tables:
+    """What was measured, printed as it comes.
+
+    Attributes:
+        found: by name, title, columns and rows of a table, or plain values.
+    """
+
+    found: dict[str, object] = field(default_factory=dict)
+
+    def show(self, name: str, title: str, columns: str, rows: list[list[object]]) -> None:
+        """Print and keep a table whose columns are divided by commas."""
+        print(table(title, columns.split(","), rows), flush=True)
+        self.found[name] = {"title": title, "columns": columns.split(","), "rows": rows}
+
+
+def machine(device: str) -> dict[str, object]:
+    """Return what of the machine decides its speed."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "card": torch.cuda.get_device_name() if device == "cuda" else "none",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--file", type=Path, default=SAMPLE)
+    parser.add_argument("--events", type=int, default=10_000, help="largest number of events that are streamed")
+    parser.add_argument("--seconds", type=float, default=0.5, help="time for each thing that is measured")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--no-compile", action="store_true", help="leave out compiled draws (half a minute)")
+    parser.add_argument("--out", type=Path, default=None, help="JSON file of all tables")
+    return parser.parse_args()
+
+
+def measure(given: argparse.Namespace, device: str, tables: Tables) -> None:
+    """Take every table, those of memory at the end."""
+    chamber, deposits = detector("pixel_lar"), read(given.file)
+    chunk = next(chunks(deposits, CHUNK)).to(device)
+    rate = bandwidth(device, given.seconds)
+    tables.found |= {"machine": machine(device), "copy bytes per second": rate}
+    print(", ".join(f"{name}: {value}" for name, value in machine(device).items()))
+    print(f"copy of 256 MB into a reused buffer: {rate / 1e9:.1f} GB/s read and written; {given.file.name}")
+    rows = chain_rows(given.file, chamber, deposits, given.seconds, given.cores)
+    tables.show("chain", "Nominal chain, ms an event", ",median,least", rows)
+    rows = universe_rows(chamber, deposits, given.seconds)
+    tables.show("universes", "One nuisance, after the nominal", "nuisance,stage,ms an event,of a whole pass", rows)
+    rows = draw_rows(device, given.seconds, not given.no_compile)
+    title = "Normals: ns each by torch's normal_; others over it"
+    tables.show("draws", title, "draws,normal_ ns,torch.randn,keyed,keyed compiled", rows)
+    rows = effect_rows(chamber, chunk, given.seconds)
+    columns = "effect,stage,rows,ns a row,copies,16 rows us"
+    if device == "cuda":
+        # Bytes that a pointwise effect must move: charge read and written.
+        columns += ",of copy bandwidth"
+        rows = [[*row, 16e9 / float(str(row[3])) / rate if row[3] else 0.0] for row in rows]
+    tables.show("effects", "Effects at one sigma; copies of the charge of all rows", columns, rows)
+    rows, missing = peer_rows(chamber, chamber.prepare(chunk), given.seconds)
+    tables.show("peers", "The same events, ns a value on one core", ",values,median,least", rows)
+    tables.found["left out"] = [*every_effect(chamber)[1], *missing]
+    print("\n".join(["", *every_effect(chamber)[1], *missing]))
+    rows = event_rows(chamber, deposits, given.events)
+    tables.show("events", "Events in chunks, one core", "events,ms an event,peak MiB", rows)
+    rows = number_rows(chamber, deposits)
+    tables.show("numbers", "Joint universes of one chunk", "universes,ms an event,peak MiB", rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--chunk", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    chamber = detector("pixel_lar")
-    deposits = read(given.file)
-    events = len(deposits)
-    chunks = [deposits.take(range(i, min(i + given.chunk, events))) for i in range(0, events, given.chunk)]
+    given = options()
+    torch.set_num_threads(1)
     start = time.perf_counter()
-    prepared: list[Prepared] = [chamber.prepare(chunk) for chunk in chunks]
-    print(f"{events} events, prepare {(time.perf_counter() - start) / events * 1e3:.2f} ms an event")
-    contributions = torch.cat([one.footprint.share for one in prepared])
-    copy = seconds(contributions.clone)
-    print(f"{len(contributions) / events:.0f} shares an event; copying them once {copy / events * 1e6:.1f} us an event")
-    for universe in (NOMINAL, *unisim(chamber, strengths=(1.0,), throws={}), multisim(chamber, 2, 1)[0]):
-        taken = seconds(lambda: [chamber.image(one, universe) for one in prepared])  # noqa: B023
-        print(f"{universe.name:28s} {taken / events * 1e3:6.3f} ms an event, {taken / copy:6.1f} copies")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    tables = Tables()
+    measure(given, "cuda" if torch.cuda.is_available() else "cpu", tables)
+    print(f"\n{time.perf_counter() - start:.0f} s in all")
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(tables.found, indent=1, allow_nan=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

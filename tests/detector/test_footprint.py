@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from shiftlab.detector import Geometry
-from shiftlab.detector.footprint import CHARGE_UNIT, WEIGHT_UNIT
+from shiftlab.detector.footprint import CHARGE_UNIT, SMALLEST_SHARE, WEIGHT_UNIT, _groups, _whole_shares
 from shiftlab.detector.footprint import footprint as share
 from shiftlab.detector.sharing import axis_shares, diffusion_width
 from shiftlab.detector.state import Charge
@@ -112,3 +113,35 @@ def test_gradients_flow_through_the_same_sum():
 def test_no_deposits_give_no_cells():
     shares, event, cell = share_out([])
     assert len(event) == len(cell) == len(shares.collect(torch.zeros(0, dtype=torch.float64))) == 0
+
+
+def in_whole_numbers(cloud: torch.Tensor) -> torch.Tensor:
+    """Round shares (n, deposit) to units with integers alone, as the definition says."""
+    unit = round(1 / WEIGHT_UNIT)
+    found = []
+    for shares in cloud.T.tolist():
+        whole = [round(share * unit) if share >= SMALLEST_SHARE else 0 for share in shares]
+        total = sum(whole)
+        scaled = [one * unit // max(total, 1) for one in whole]
+        scaled[scaled.index(max(scaled))] += unit - sum(scaled) if total else 0
+        found.append(scaled)
+    return torch.tensor(found).T
+
+
+@given(st.lists(st.lists(st.floats(0.0, 1.0), min_size=5, max_size=5), min_size=1, max_size=20))
+def test_quotients_in_floating_point_are_those_of_integers(shares):
+    """Rounding, scaling and the place of the remainder are exact, equal shares and empty ones included."""
+    cloud = torch.tensor(shares, dtype=torch.float64).T
+    assert torch.equal(_whole_shares(cloud[None])[0].to(torch.int64), in_whole_numbers(cloud))
+
+
+@given(st.lists(st.integers(0, 30_000), max_size=30))
+def test_groups_hold_whole_events_and_all_of_them(counts):
+    """Sorting group by group gives the order of all cells, since no event is in two groups."""
+    event = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts, dtype=torch.int64))
+    groups = _groups(event)
+    assert groups[0][0] == 0
+    assert groups[-1][1] == len(event)
+    for (_, end), (first, _) in pairwise(groups):
+        assert end == first
+        assert event[end - 1] != event[first]

@@ -1,0 +1,123 @@
+"""Cost of whole passes: the nominal chain, universes that start where they depart, and many events and universes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import interleaved, ratio
+
+from shiftlab.detector import NOMINAL, Detector, Universe, detector, multisim
+from shiftlab.detector.recording import Kept
+from shiftlab.events import read
+from shiftlab.events.deposits import Deposits
+
+CHUNK = 256
+
+
+def chunks(deposits: Deposits, events: int) -> Iterator[Deposits]:
+    """Give ``events`` events in chunks, the sample over and over."""
+    for first in range(0, events, CHUNK):
+        yield deposits.take([i % len(deposits) for i in range(first, min(first + CHUNK, events))])
+
+
+def chain_rows(path: Path, chamber: Detector, deposits: Deposits, budget: float, cores: int) -> list[list[object]]:
+    """Return milliseconds an event of the nominal chain's parts on one core, and of all of it on all cores."""
+    one = next(chunks(deposits, CHUNK))
+    prepared = chamber.prepare(one)
+
+    def first() -> object:
+        return chamber.image(replace(prepared, kept=Kept(), memory=replace(prepared.memory, drawn={})))
+
+    calls = {
+        "prepare": lambda: chamber.prepare(one),
+        "first image": first,
+        "prepare and image": lambda: chamber.image(one),
+    }
+    times = interleaved(calls, 6 * budget)
+    rows: list[list[object]] = []
+    for name, taken in times.items():
+        rows.append([f"{name}, 1 core", *(float(f(taken) / len(one) * 1e3) for f in (np.median, np.min))])
+    whole = [workers(path, cores) for _ in range(2)]
+    rows.append([f"prepare and image, {cores} worker processes", float(np.median(whole)), min(whole)])
+    return rows
+
+
+def workers(path: Path, cores: int) -> float:
+    """Return milliseconds an event of the nominal chain where each core records its own chunks."""
+    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
+        begin = time.time() + 12.0
+        spans = list(pool.map(_record, [path] * cores, [begin] * cores))
+    events = sum(count for count, _, _ in spans)
+    return (max(end for _, _, end in spans) - min(start for _, start, _ in spans)) / events * 1e3
+
+
+def _record(path: Path, begin: float) -> tuple[int, float, float]:
+    """Return events, start and end of four chunks, once all workers are ready."""
+    torch.set_num_threads(1)
+    chamber, deposits = detector("pixel_lar"), read(path)
+    one = next(chunks(deposits, CHUNK))
+    chamber.image(one)
+    time.sleep(max(begin - time.time(), 0.0))
+    start = time.time()
+    for _ in range(4):
+        chamber.image(one)
+    return 4 * len(one), start, time.time()
+
+
+def universe_rows(chamber: Detector, deposits: Deposits, budget: float) -> list[list[object]]:
+    """Return per nuisance at one sigma: its stage, milliseconds an event, and that over a whole pass."""
+    one = next(chunks(deposits, CHUNK))
+    prepared = chamber.prepare(one)
+    chamber.image(prepared)
+    stages = {effect.name: effect.stage for effect in chamber.effects}
+    rows: list[list[object]] = []
+    for nuisance in chamber.nuisances:
+        universe = Universe(nuisance.name, ((nuisance.name, 1.0),))
+        calls = {
+            "kept": lambda u=universe: chamber.image(prepared, u),
+            "whole": lambda u=universe: chamber.image(replace(prepared, kept=Kept()), u),
+        }
+        times = interleaved(calls, budget)
+        cost = float(np.median(times["kept"]) / len(one) * 1e3)
+        rows.append([nuisance.name, stages[nuisance.effect], cost, ratio(times, "kept", "whole")])
+    return rows
+
+
+def event_rows(chamber: Detector, deposits: Deposits, most: int) -> list[list[object]]:
+    """Return per number of events, in chunks: milliseconds an event, and the process's highest memory so far in MiB."""
+    rows: list[list[object]] = []
+    count = 100
+    while count <= most:
+        start = time.perf_counter()
+        for chunk in chunks(deposits, count):
+            chamber.image(chunk)
+        rows.append([count, (time.perf_counter() - start) / count * 1e3, peak()])
+        count *= 10
+    return rows
+
+
+def number_rows(chamber: Detector, deposits: Deposits) -> list[list[object]]:
+    """Return per number of joint universes of one chunk: milliseconds an event and universe, and highest memory."""
+    prepared = chamber.prepare(next(chunks(deposits, CHUNK)))
+    chamber.image(prepared, NOMINAL)
+    rows: list[list[object]] = []
+    for count in (2, 4, 16, 64):
+        universes = multisim(chamber, count, seed=1)
+        start = time.perf_counter()
+        for universe in universes:
+            chamber.image(prepared, universe)
+        rows.append([count, (time.perf_counter() - start) / len(universes) / CHUNK * 1e3, peak()])
+    return rows
+
+
+def peak() -> float:
+    """Return the highest resident memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
