@@ -102,7 +102,7 @@ def _cell(axes: Axes, column: int, row: int, cell: Any, norm: Normalize) -> None
 
 def _heat_axes(axes: Axes, tasks: Sequence[str], rows: int, arm: str) -> None:
     axes.set_xlim(-0.5, 2 * len(tasks) - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_ylim(max(rows, 1) - 0.5, -0.5)
     axes.set_title(arm, fontweight="bold", pad=27)
     axes.set_xticks(range(2 * len(tasks)), ["−1σ", "+1σ"] * len(tasks), fontsize=7)
     axes.tick_params(which="both", length=0, top=False, right=False, labeltop=False)
@@ -145,7 +145,7 @@ def bias_dots(rows: pd.DataFrame, tasks: Sequence[str], arms: Sequence[str]) -> 
                 elinewidth=0.7,
             )
         axes.set_title(task.replace("_", " "), fontweight="bold")
-        axes.set_ylim(len(nuisances) - 0.5, -0.5)
+        axes.set_ylim(max(len(nuisances), 1) - 0.5, -0.5)
         for edge in range(1, len(nuisances)):
             axes.axhline(edge - 0.5, color="0.85", linewidth=0.6, zorder=0)
         axes.tick_params(axis="y", which="both", length=0)

@@ -79,7 +79,7 @@ def _matrix_axes(axes: Axes, tasks: Sequence[str]) -> None:
     axes.set_xticks(range(count), labels, fontsize=7.2)
     axes.set_yticks(range(count), labels, fontsize=7.5)
     axes.set_xlim(-0.5, count - 0.5)
-    axes.set_ylim(count - 0.5, -0.5)
+    axes.set_ylim(max(count, 1) - 0.5, -0.5)
     axes.set_aspect("equal")
     axes.minorticks_off()
     axes.tick_params(length=0)
@@ -111,7 +111,7 @@ def draw_forest(axes: Axes, rows: pd.DataFrame, arms: Sequence[str]) -> None:
         axes.axhline(edge - 0.5, color="0.85", linewidth=0.6, zorder=0)
     axes.axvline(0, color="0.5", linewidth=0.8, zorder=0)
     axes.set_xlim(-1.05, 1.05)
-    axes.set_ylim(len(pairs) - 0.5, -0.5)
+    axes.set_ylim(max(len(pairs), 1) - 0.5, -0.5)
     names = [f"{first}\n{second}".replace("_", " ") for first, second in pairs]
     if pairs and rows["rho"].isna().all():
         axes.text(0.5, 0.5, "not reliable", ha="center", va="center", transform=axes.transAxes)

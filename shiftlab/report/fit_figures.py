@@ -112,7 +112,7 @@ def parts_figure(rows: pd.DataFrame, arms: Sequence[str]) -> Figure:
             left += width
         axes.text(left, line, f"  σ(μ) = {float(part['sigma']['total']):.3f}", va="center", ha="left", fontsize=8)
     axes.set_yticks(range(len(owners)), [f"{arm}, seed {seed}" for arm, seed in owners])
-    axes.set_ylim(len(owners) - 0.5, -0.5)
+    axes.set_ylim(max(len(owners), 1) - 0.5, -0.5)
     axes.set_xlim(0, 1.25 * float((rows[rows["component"] == "total"]["sigma"] ** 2).max()))
     axes.tick_params(axis="y", which="both", length=0)
     axes.set_xlabel("variance of μ (Asimov)")
@@ -141,7 +141,7 @@ def decorrelation_figure(rows: pd.DataFrame, arms: Sequence[str]) -> Figure:
     left.set_xlabel("σ(μ)")
     right.set_xlabel("coverage of the decorrelated 68.3 % interval / %")
     for axes in (left, right):
-        axes.set_ylim(len(arms) - 0.5, -0.5)
+        axes.set_ylim(max(len(arms), 1) - 0.5, -0.5)
         axes.tick_params(axis="y", which="both", length=0)
         axes.margins(x=0.15)
     left.set_yticks(range(len(arms)), arms)
@@ -182,7 +182,7 @@ def _mark(
 
 def _rows(panels: Sequence[Axes], names: Sequence[str]) -> None:
     for axes in panels:
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
         axes.tick_params(axis="y", which="both", length=0)
         for edge in range(1, len(names)):
             axes.axhline(edge - 0.5, color="0.88", linewidth=0.6, zorder=0)

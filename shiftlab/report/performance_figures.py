@@ -66,6 +66,6 @@ def _intervals(axes: Axes, rows: pd.DataFrame, arms: Sequence[str], *, band: boo
             axes.fill_betweenx([y - 0.13, y + 0.13], row.expected_lo, row.expected_hi, color="0.85", linewidth=0)
         axes.plot([row.lo, row.hi], [y, y], color=colours[row.arm])
         axes.plot(row.value, y, marker=markers[row.arm], color=colours[row.arm], linestyle="")
-    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_ylim(max(len(arms), 1) - 0.5, -0.5)
     axes.set_yticks(range(len(arms)), arms)
     axes.tick_params(axis="y", which="both", length=0)

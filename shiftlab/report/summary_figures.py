@@ -64,7 +64,7 @@ def _largest(axes: Axes, record: Record) -> None:
         )
     axes.axvspan(0, 1, color="0.94", zorder=0)
     axes.set_xlim(0, 1.1 * max(1.0, float((largest["size"] + largest["error"]).max())))
-    axes.set_ylim(len(record.tasks) - 0.5, -0.5)
+    axes.set_ylim(max(len(record.tasks), 1) - 0.5, -0.5)
     for edge in range(1, len(record.tasks)):
         axes.axhline(edge - 0.5, color="0.85", linewidth=0.6, zorder=0)
     axes.tick_params(axis="y", which="both", length=0)
@@ -88,7 +88,7 @@ def _fit(axes: Axes, record: Record) -> None:
     reach = [fits["sigma"], *([fits["injected_shift"].abs() + fits["injected_shift_error"]] if held else [])]
     axes.set_xlim(*(side * 1.15 * max(float(each.max()) for each in reach) for side in (-1, 1)))
     axes.set_yticks(range(len(arms)), arms)
-    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set_ylim(max(len(arms), 1) - 0.5, -0.5)
     axes.tick_params(axis="y", which="both", length=0)
     axes.set_xlabel("shift of μ (grey: ±σ(μ) expected)")
 
@@ -136,7 +136,7 @@ def recalibration_figure(table: pd.DataFrame, tasks: Sequence[str], arms: Sequen
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.axvspan(0, 1, color="0.94", zorder=0)
         axes.set_title(task.replace("_", " "), fontweight="bold")
-        axes.set_ylim(len(nuisances) - 0.5, -0.5)
+        axes.set_ylim(max(len(nuisances), 1) - 0.5, -0.5)
         axes.tick_params(axis="y", which="both", length=0)
         for edge in range(1, len(nuisances)):
             axes.axhline(edge - 0.5, color="0.85", linewidth=0.6, zorder=0)

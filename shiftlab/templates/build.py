@@ -151,7 +151,7 @@ def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Findi
     for one in plan.variations:
         if one.mirrored:
             message = (
-                "the parameter exists on one side of its nominal only; the template at -1 sigma is a mirror image."
+                "the parameter exists on one side of its nominal only; the template at -1 sigma is a mirror image, cut at 0."
             )
             found.append(Finding("warning", "mirrored", message, nuisance=one.name))
     if plan.injected is None and plan.settings.holdout > 0.0:

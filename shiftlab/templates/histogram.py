@@ -124,7 +124,7 @@ def shift(nominal: Floats, up: Floats, down: Floats, variation: Variation) -> Sh
 
     With x_v the contribution of vertex v, the shift is a sum_v (x_v+ - x_v0), a being the variation's
     scale, and its covariance a^2 sum_v (x_v+ - x_v0)(x_v+ - x_v0)^T: what does not migrate cancels.
-    The lower side of a mirrored variation is minus the upper one.
+    The lower side of a mirrored variation is minus the upper one, as far as no expectation becomes negative.
     """
     plus, minus = (up - nominal) * variation.scale, (down - nominal) * variation.scale
     if variation.mirrored:
@@ -132,7 +132,7 @@ def shift(nominal: Floats, up: Floats, down: Floats, variation: Variation) -> Sh
     odd = 0.5 * (plus - minus)
     return Shift(
         up=plus.sum(axis=0),
-        down=minus.sum(axis=0),
+        down=np.maximum(minus.sum(axis=0), -nominal.sum(axis=0)) if variation.mirrored else minus.sum(axis=0),
         up_variance=(plus**2).sum(axis=0),
         down_variance=(minus**2).sum(axis=0),
         odd_covariance=odd.T @ odd,
