@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,13 @@ from shiftlab.events import read
 from shiftlab.events.deposits import Deposits
 
 CHUNK = 256
+
+
+def sample(path: Path) -> Deposits:
+    """Return the muon-neutrino events of a file, all of it where it does not say what they are."""
+    deposits = read(path)
+    species = deposits.events.truth.get("neutrino_pdg")
+    return deposits if species is None else deposits.take(torch.nonzero(species == 14).squeeze(1).tolist())
 
 
 def chunks(deposits: Deposits, events: int) -> Iterator[Deposits]:
@@ -62,7 +69,7 @@ def workers(path: Path, cores: int) -> float:
 def _record(path: Path, begin: float) -> tuple[int, float, float]:
     """Return events, start and end of four chunks, once all workers are ready."""
     torch.set_num_threads(1)
-    chamber, deposits = detector("pixel_lar"), read(path)
+    chamber, deposits = detector("pixel_lar"), sample(path)
     one = next(chunks(deposits, CHUNK))
     chamber.image(one)
     time.sleep(max(begin - time.time(), 0.0))
@@ -91,31 +98,47 @@ def universe_rows(chamber: Detector, deposits: Deposits, budget: float) -> list[
     return rows
 
 
-def event_rows(chamber: Detector, deposits: Deposits, most: int) -> list[list[object]]:
-    """Return per number of events, in chunks: milliseconds an event, and the process's highest memory so far in MiB."""
+def event_rows(path: Path, most: int) -> list[list[object]]:
+    """Return per number of events: milliseconds an event, and highest memory in MiB of a process of its own."""
     rows: list[list[object]] = []
     count = 100
     while count <= most:
-        start = time.perf_counter()
-        for chunk in chunks(deposits, count):
-            chamber.image(chunk)
-        rows.append([count, (time.perf_counter() - start) / count * 1e3, peak()])
+        rows.append([count, *_alone(_stream, path, count)])
         count *= 10
     return rows
 
 
-def number_rows(chamber: Detector, deposits: Deposits) -> list[list[object]]:
+def number_rows(path: Path) -> list[list[object]]:
     """Return per number of joint universes of one chunk: milliseconds an event and universe, and highest memory."""
-    prepared = chamber.prepare(next(chunks(deposits, CHUNK)))
+    return [[count, *_alone(_universes, path, count)] for count in (2, 4, 16, 64)]
+
+
+def _alone(what: Callable[[Path, int], tuple[float, float]], path: Path, count: int) -> tuple[float, float]:
+    """Return what a fresh process finds."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(what, path, count).result()
+
+
+def _stream(path: Path, count: int) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    chamber, deposits = detector("pixel_lar"), sample(path)
+    chamber.image(deposits.take(range(16)))
+    start = time.perf_counter()
+    for chunk in chunks(deposits, count):
+        chamber.image(chunk)
+    return (time.perf_counter() - start) / count * 1e3, peak()
+
+
+def _universes(path: Path, count: int) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    chamber = detector("pixel_lar")
+    prepared = chamber.prepare(next(chunks(sample(path), CHUNK)))
     chamber.image(prepared, NOMINAL)
-    rows: list[list[object]] = []
-    for count in (2, 4, 16, 64):
-        universes = multisim(chamber, count, seed=1)
-        start = time.perf_counter()
-        for universe in universes:
-            chamber.image(prepared, universe)
-        rows.append([count, (time.perf_counter() - start) / len(universes) / CHUNK * 1e3, peak()])
-    return rows
+    universes = multisim(chamber, count, seed=1)
+    start = time.perf_counter()
+    for universe in universes:
+        chamber.image(prepared, universe)
+    return (time.perf_counter() - start) / len(universes) / CHUNK * 1e3, peak()
 
 
 def peak() -> float:

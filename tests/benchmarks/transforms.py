@@ -16,12 +16,11 @@ from pathlib import Path
 
 import torch
 from effects import bandwidth, draw_rows, effect_rows, every_effect
-from passes import CHUNK, chain_rows, chunks, event_rows, number_rows, universe_rows
+from passes import CHUNK, chain_rows, chunks, event_rows, number_rows, sample, universe_rows
 from peers import peer_rows
 from timing import table
 
 from shiftlab.detector import detector
-from shiftlab.events import read
 
 SAMPLE = Path(__file__).parents[2] / "studies" / "samples" / "lar_evaluation.h5"
 
@@ -67,13 +66,15 @@ def options() -> argparse.Namespace:
 
 
 def measure(given: argparse.Namespace, device: str, tables: Tables) -> None:
-    """Take every table, those of memory at the end."""
-    chamber, deposits = detector("pixel_lar"), read(given.file)
+    """Take every table."""
+    chamber, deposits = detector("pixel_lar"), sample(given.file)
     chunk = next(chunks(deposits, CHUNK)).to(device)
     rate = bandwidth(device, given.seconds)
     tables.found |= {"machine": machine(device), "copy bytes per second": rate}
     print(", ".join(f"{name}: {value}" for name, value in machine(device).items()))
-    print(f"copy of 256 MB into a reused buffer: {rate / 1e9:.1f} GB/s read and written; {given.file.name}")
+    print(f"copy of 256 MB into a reused buffer: {rate / 1e9:.1f} GB/s read and written")
+    rows_an_event = len(chunk.energy) / len(chunk)
+    print(f"{given.file.name}: {len(deposits)} muon-neutrino events, {rows_an_event:.0f} deposits an event")
     rows = chain_rows(given.file, chamber, deposits, given.seconds, given.cores)
     tables.show("chain", "Nominal chain, ms an event", ",median,least", rows)
     rows = universe_rows(chamber, deposits, given.seconds)
@@ -92,9 +93,9 @@ def measure(given: argparse.Namespace, device: str, tables: Tables) -> None:
     tables.show("peers", "The same events, ns a value on one core", ",values,median,least", rows)
     tables.found["left out"] = [*every_effect(chamber)[1], *missing]
     print("\n".join(["", *every_effect(chamber)[1], *missing]))
-    rows = event_rows(chamber, deposits, given.events)
+    rows = event_rows(given.file, given.events)
     tables.show("events", "Events in chunks, one core", "events,ms an event,peak MiB", rows)
-    rows = number_rows(chamber, deposits)
+    rows = number_rows(given.file)
     tables.show("numbers", "Joint universes of one chunk", "universes,ms an event,peak MiB", rows)
 
 
