@@ -185,6 +185,17 @@ class Detector:
             )
         return found
 
+    def check(self, universe: Universe) -> None:
+        """Refuse a universe that the detector cannot record, whatever the events.
+
+        Raises:
+            UnknownNameError: the universe names a nuisance that the detector does not have.
+            ConfigError: a value is outside its bounds, or values contradict each other (noise far above threshold).
+        """
+        values = self.values(universe)
+        for effect in self._at(LATTICE_STAGES):
+            effect.refuse(values[effect.name], self._floor(values, before=effect))
+
     def refused(self, events: Deposits | Prepared) -> tuple[str, ...]:
         """Return the nuisances that these events cannot answer, since their effect needs what the file lacks."""
         return refused_nuisances(self.effects, self.nuisances, self.values(NOMINAL), self._missing(events))

@@ -140,6 +140,10 @@ class Effect(ABC, Generic[State]):
         """
         return
 
+    def refuse(self, values: Mapping[str, float], floor: float) -> None:
+        """Refuse values of a universe that the effect cannot act at; arguments and errors as for ``check``."""
+        return
+
     def least(self, level: float, values: Mapping[str, float]) -> float:
         """Return the smallest charge before the effect that can reach ``level`` electrons after it."""
         return level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
@@ -30,6 +30,10 @@ class HasNuisances(Protocol):
     @property
     def nuisances(self) -> tuple[Nuisance, ...]:
         """The parameters that have an uncertainty."""
+        ...
+
+    def check(self, universe: Universe) -> None:
+        """Raise ConfigError where the detector cannot record a universe, whatever the events."""
         ...
 
 
@@ -136,7 +140,8 @@ def multisim(detector: HasNuisances, n: int, seed: int, recalibrate: Recalibrate
 
     Standard-normal displacements of all nuisances from one scrambled Sobol sequence; each is clipped,
     the same on both sides, where its parameter would leave the physical bounds. Every pair has its own
-    throw of the frozen maps.
+    throw of the frozen maps. Where the detector cannot record one of a pair (noise far above the threshold, say),
+    the next pair of the sequence takes its place, so the prior ends there.
 
     Args:
         detector: whose nuisances are thrown.
@@ -145,22 +150,58 @@ def multisim(detector: HasNuisances, n: int, seed: int, recalibrate: Recalibrate
         recalibrate: as in ``unisim``.
 
     Raises:
-        ConfigError: ``n`` is odd or not positive.
+        ConfigError: ``n`` is odd or not positive, or the detector cannot record most universes of its priors.
     """
     if n < 2 or n % 2:
         raise ConfigError(f"multisim: n = {n} must be even and positive, since universes come in antithetic pairs.")
-    nuisances = detector.nuisances
     pairs = n // 2
-    sampler = stats.qmc.Sobol(d=len(nuisances), scramble=True, rng=seed)
-    points = sampler.random_base2(max(pairs - 1, 0).bit_length())[:pairs]
     suffix = "" if recalibrate == "none" else f"_{recalibrate}"
     found: list[Universe] = []
-    for pair, row in enumerate(special.ndtri(points).tolist()):
-        for sign in (1.0, -1.0):
-            values = tuple((n.name, _displacement(n.parameter, sign * z)) for n, z in zip(nuisances, row, strict=True))
-            name = f"joint_{len(found):02d}{suffix}"
-            found.append(Universe(name, values, 1000 * (seed + 1) + pair, recalibrate, "multisim"))
-    return tuple(found)
+    for row in _normals(len(detector.nuisances), pairs, seed):
+        throw = 1000 * (seed + 1) + len(found) // 2
+        both = [
+            Universe(
+                f"joint_{len(found) + i:02d}{suffix}", _displaced(detector, row, sign), throw, recalibrate, "multisim"
+            )
+            for i, sign in enumerate((1.0, -1.0))
+        ]
+        if all(_recorded(detector, one) for one in both):
+            found += both
+        if len(found) == n:
+            return tuple(found)
+    raise ConfigError(
+        f"multisim: the detector can record fewer than {n} of {4 * n} joint universes of its priors: "
+        f"{_why(detector, both)}"
+    )
+
+
+def _normals(dimensions: int, pairs: int, seed: int) -> Iterator[list[float]]:
+    """Give normals (nuisance,) of one scrambled Sobol sequence, four times as many as there are pairs."""
+    sampler = stats.qmc.Sobol(d=dimensions, scramble=True, rng=seed)
+    yield from special.ndtri(sampler.random_base2(max(pairs - 1, 0).bit_length() + 2)).tolist()
+
+
+def _displaced(detector: HasNuisances, row: Sequence[float], sign: float) -> tuple[tuple[str, float], ...]:
+    return tuple(
+        (one.name, _displacement(one.parameter, sign * z)) for one, z in zip(detector.nuisances, row, strict=True)
+    )
+
+
+def _recorded(detector: HasNuisances, universe: Universe) -> bool:
+    try:
+        detector.check(universe)
+    except ConfigError:
+        return False
+    return True
+
+
+def _why(detector: HasNuisances, universes: Sequence[Universe]) -> str:
+    for universe in universes:
+        try:
+            detector.check(universe)
+        except ConfigError as error:
+            return str(error)
+    return "the last ones tried were allowed."
 
 
 def _displacement(parameter: Parameter, z: float) -> float:

@@ -132,7 +132,8 @@ def _difference(axes: Axes, tokens: Sequence[Tokens], energies: Sequence[Floats]
         axes.set_xlabel("token, by place in the event")
     else:
         names = tokens[0].kinds
-        sums = [np.bincount(kind, energy, len(names)) for kind, energy in zip(kinds, energies, strict=True)]
+        pairs = zip(kinds, energies, strict=True)
+        sums = [np.asarray(np.bincount(kind, energy, len(names)), dtype=np.float64) for kind, energy in pairs]
         seen = np.flatnonzero(sums[0] + sums[1])
         difference = (sums[1] - sums[0])[seen]
         axes.set_xticks(range(len(seen)), [names[i].replace("_", "\n") for i in seen])

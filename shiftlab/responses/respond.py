@@ -87,6 +87,8 @@ def respond(
     """
     _check(events, workers, chunk)
     universes = _with_nominal(universes)
+    for universe in universes:
+        detector.check(universe)
     twins = _twins(events, detector, universes, variations or {})
     stored = _grid(arms)
     for arm in stored:

@@ -150,9 +150,7 @@ def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Findi
         found.append(Finding("warning", "missing_sample", f"no events of {', '.join(missing)} are in the templates."))
     for one in plan.variations:
         if one.mirrored:
-            message = (
-                "the parameter exists on one side of its nominal only; the template at -1 sigma is a mirror image, cut at 0."
-            )
+            message = "the parameter exists on one side of its nominal only; the other template is mirrored, cut at 0."
             found.append(Finding("warning", "mirrored", message, nuisance=one.name))
     if plan.injected is None and plan.settings.holdout > 0.0:
         message = "responses hold no injected or joint universe of this calibration, so none is injected."

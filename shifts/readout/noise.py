@@ -119,6 +119,10 @@ class Noise(Effect[Cells]):
                 f"{THRESHOLD_OVER_NOISE:g} times the noise of {enc:.0f} e; raise threshold.level or lower noise.enc."
             )
 
+    def refuse(self, values: Mapping[str, float], floor: float) -> None:
+        """Refuse noise that alone would pass the threshold in too many cells."""
+        self._refuse_endless(torch.tensor([floor], dtype=torch.float64), values["enc"])
+
     @staticmethod
     def _refuse_endless(floor: Tensor, enc: Value) -> None:
         if bool(((floor > -math.inf) & (floor < LOWEST_Z * enc)).any()):

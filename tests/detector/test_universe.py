@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from shiftlab.detector import NOMINAL, ConfigError, Universe, detector, multisim, unisim
+from shiftlab.detector import (
+    NOMINAL,
+    ConfigError,
+    Detector,
+    Geometry,
+    Universe,
+    detector,
+    effects,
+    multisim,
+    unisim,
+)
 from shiftlab.errors import UnknownNameError
 
 CHAMBER = detector("pixel_lar")
@@ -104,3 +116,26 @@ def test_absent_nuisances_are_zero():
     universe = Universe("u", (("noise_enc", 1.0), ("gain_scale", -1.0)), throw=3)
     assert universe.to_dict()["nuisances"] == {"gain_scale": -1.0, "noise_enc": 1.0}
     assert universe.value("noise_enc") == 1.0
+
+
+def noisy(nominal: float, sigma: float) -> Detector:
+    """A detector with noise of this prior, e, and a threshold of 3000 e."""
+    noise, threshold = (effects().get(name)() for name in ("noise", "threshold"))
+    prior = replace(noise.parameter("enc"), nominal=nominal, sigma=sigma)
+    return Detector("noisy", Geometry(), (type(noise)({"enc": prior}), threshold), allow_double_counting=True)
+
+
+def test_joint_universes_that_cannot_be_recorded_give_way_to_the_next_of_the_sequence():
+    """At 500 +- 150 e one universe in ten has noise above threshold; none of them is taken, and no name is missing."""
+    chamber = noisy(500.0, 150.0)
+    universes = multisim(chamber, 64, seed=1)
+    assert [universe.name for universe in universes] == [f"joint_{i:02d}" for i in range(64)]
+    for universe in universes:
+        chamber.check(universe)
+    with pytest.raises(ConfigError, match="so strong"):
+        chamber.check(Universe("far", (("noise_enc", 3.0),)))
+
+
+def test_priors_that_few_universes_survive_are_refused_with_the_reason():
+    with pytest.raises(ConfigError, match=r"fewer than 64 of 256.*so strong"):
+        multisim(noisy(700.0, 600.0), 64, seed=1)

@@ -113,6 +113,10 @@ class ScintillatorDetector:
         """
         return values_of(self.effects, universe)
 
+    def check(self, universe: Universe) -> None:
+        """Raise ConfigError where a universe cannot be recorded, whatever the events; errors as for ``values``."""
+        self.values(universe)
+
     def tokens(self, deposits: Deposits, universe: Universe = NOMINAL) -> Tokens:
         """Return the tokens of every event; an event without light has none and keeps its place.
 

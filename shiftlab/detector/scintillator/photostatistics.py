@@ -173,8 +173,9 @@ def calibrate(hits: Hits, response: Response) -> Hits:
     """Return the hits at or above threshold with their energy, MeV.
 
     The discriminator lies half a photoelectron below the threshold, between the peaks of whole photoelectrons, so
-    that it does not cut into one when ``response.statistics`` moves them. The number of photoelectrons over the light yield, corrected for the attenuation at the mean place of
-    the light along the strip: that place is true, in place of one found from the other views.
+    that it does not cut into one when ``response.statistics`` moves them. The energy is the number of photoelectrons
+    over the light yield, corrected for the attenuation at the mean place of the light along the strip: that place is
+    true, in place of one found from the other views.
     """
     kept = hits.where(hits.count > response.threshold - 0.5)
     here = response.rows(kept.event)

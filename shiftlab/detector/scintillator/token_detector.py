@@ -67,6 +67,10 @@ class TokenDetector:
         """
         return values_of(self.effects, universe)
 
+    def check(self, universe: Universe) -> None:
+        """Raise ConfigError where a universe cannot be recorded, whatever the events; errors as for ``values``."""
+        self.values(universe)
+
     def record(self, tokens: Tokens, universe: Universe = NOMINAL) -> Tokens:
         """Return the tokens as they would be in a universe; errors as for ``values``, and those of the effects."""
         return weighed(self.effects, tokens, universe, self.values(universe), self.seed)
