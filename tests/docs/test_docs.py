@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shiftlab.cli.effect_pages import catalogue_page
+from shiftlab.detector import effects
 from shiftlab.events import read
 from shiftlab.events.sample import write_sample
 from shiftlab.tasks import CANDIDATES
@@ -67,3 +69,8 @@ def test_the_seven_lines_of_the_readme_run_on_a_slice_of_the_sample(tmp_path):
     done = run_page(ROOT / "README.md", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_the_page_of_the_catalogue_is_what_the_registry_says():
+    """`shiftlab list effects --markdown > docs/pages/catalogue.md` writes it again."""
+    assert (FOLDER / "catalogue.md").read_text() == catalogue_page(effects())
