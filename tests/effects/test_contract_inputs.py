@@ -15,7 +15,7 @@ from shiftlab.detector import Cells, Charge, Detector, Effect, Stream
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits, EventTable
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 PLACE = st.floats(0.0, 47.9375, width=32)
 DEPOSIT = st.tuples(PLACE, PLACE, PLACE, st.floats(0.0, 30.0, width=32), st.sampled_from([0.0, 0.01, 0.15, 0.3]))
 EVENTS = st.lists(st.lists(DEPOSIT, max_size=12), min_size=1, max_size=4)
