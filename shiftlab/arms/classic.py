@@ -91,7 +91,7 @@ class Classic(Arm):
         return np.asarray(raw, dtype=np.float64).reshape(len(quantities), task.raw)
 
     def _events(self, observation: Observation, task: Task, scored: NDArray[np.bool_]) -> NDArray[np.float32]:
-        seen = observation.patches.lengths.cpu().numpy() > 0
+        seen = observation.image.offsets.diff().cpu().numpy() > 0
         outputs = np.tile(np.asarray(task.empty, dtype=np.float32), (len(scored), 1))
         chosen = scored & seen
         raw = torch.from_numpy(self._predict(task, observation.summaries.event[chosen])).float()

@@ -71,8 +71,11 @@ class Observation:
 
     @cached_property
     def summed_energy(self) -> Tensor:
-        """float32 (event,): summed calibrated energy, MeV."""
-        return self.patches.summed_energy
+        """float32 (event,): summed calibrated energy, MeV; of wires the sum of all planes."""
+        if self.contract.views == 1:
+            return self.patches.summed_energy
+        total = torch.zeros(len(self.image), dtype=torch.float64, device=self.image.energy.device)
+        return total.index_add_(0, self.event_index, self.image.energy.double()).float()
 
     @cached_property
     def event_index(self) -> Tensor:
@@ -82,4 +85,4 @@ class Observation:
     @cached_property
     def summaries(self) -> Summaries:
         """Summary quantities of events and blocks, for the classic arm."""
-        return summarise(self.image, self.patches, self.contract)
+        return summarise(self.image, self.patches if self.contract.views == 1 else None, self.contract)

@@ -40,13 +40,17 @@ class Summaries:
     voxel_block: Integers
 
 
-def summarise(image: Image, patches: Patches, contract: InputContract) -> Summaries:
-    """Return the summary quantities of every event and block; of wires those of each plane, and no blocks."""
+def summarise(image: Image, patches: Patches | None, contract: InputContract) -> Summaries:
+    """Return the summary quantities of every event and block; of wires those of each plane, and no blocks.
+
+    ``patches`` are those of the image, where they are known already.
+    """
     if contract.views > 1:
         plane = image.index[:, 1]
         planes = [group(image.keep(plane == one), contract).overall for one in range(contract.views)]
         nothing = np.zeros((0, 0), dtype=np.float32)
         return Summaries(torch.cat(planes, dim=1).cpu().numpy(), nothing, np.zeros(0, dtype=np.int64))
+    patches = group(image, contract) if patches is None else patches
     index = image.index.cpu().numpy()
     energy = np.maximum(image.energy.cpu().numpy().astype(np.float64), contract.energy_floor)
     event = image.event_index.cpu().numpy()

@@ -84,7 +84,7 @@ class TrainingSet:
         rows = rows.to(self.image.offsets.device)
         image = self.image.take(rows)
         voxels, _ = ragged_rows(self.image.offsets, rows)
-        return summarise(image, group(image, self.contract), self.contract), self.label[voxels]
+        return summarise(image, None, self.contract), self.label[voxels]
 
     @property
     def size(self) -> Tensor:
