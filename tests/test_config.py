@@ -50,7 +50,8 @@ def test_every_configuration_file_composes_and_builds(words, group, option):
         (message,) = refusal(words, f"launcher={option}")
         assert "shiftlab[cluster]" in message
         return
-    assert study([word for word in words if not word.startswith(f"{group}=")], f"{group}={option}").name
+    needed = ["tasks=[energy]", "arms=classic"] if option == "wire_lar" else []
+    assert study([word for word in words if not word.startswith(f"{group}=")], f"{group}={option}", *needed).name
 
 
 def test_the_demo_is_the_study_that_the_files_say(words):
@@ -133,12 +134,12 @@ def test_all_mistakes_are_named_at_once(words):
 
 def test_a_study_must_be_named():
     (line,) = refusal([])
-    assert line == "study: missing; say study=NAME. Allowed: demo."
+    assert line == "study: missing; say study=NAME. Allowed: demo, wires."
 
 
 def test_an_unknown_study_is_answered_with_the_nearest():
     (line,) = refusal(["study=dmo"])
-    assert line == "unknown study 'dmo'. Did you mean 'demo'? Allowed: demo."
+    assert line == "unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, wires."
 
 
 def test_a_displacement_beyond_a_physical_bound_is_refused(words):
