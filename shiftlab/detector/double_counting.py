@@ -23,25 +23,34 @@ def double_counts(effects: Sequence[Effect[Any]], nuisances: Collection[str]) ->
 
 
 def refuse_double_counting(
-    detector: str, effects: Sequence[Effect[Any]], nuisances: Collection[str], allowed: bool | Collection[str]
+    detector: str,
+    effects: Sequence[Effect[Any]],
+    nuisances: Collection[str],
+    allowed: bool | Collection[str],
+    key: str = "detector.allow_double_counting",
 ) -> None:
-    """Refuse uncertain parameters that double count, unless the user allows the pair.
+    """Refuse uncertain parameters that double count, unless the user allows each pair.
 
     Args:
         detector: its name, for the message.
         effects: of the detector.
         nuisances: names of the uncertain parameters.
         allowed: True for all, or pairs written ``one+other``, in any order.
+        key: of the configuration, which allows pairs; for the message.
 
     Raises:
-        ConfigError: naming both nuisances, the reason and what allows them.
+        ConfigError: naming all pairs, their reasons and, to be copied, the setting that allows them.
     """
     if allowed is True:
         return
-    pairs = {frozenset(pair.split("+")) for pair in allowed or ()}
-    for one, other, reason in double_counts(effects, nuisances):
-        if frozenset((one, other)) not in pairs:
-            raise ConfigError(
-                f"detector '{detector}': {one} and {other} are both uncertain, but {reason}. Set the sigma of one "
-                f"to 0, or allow the pair: allow_double_counting: [{one}+{other}]."
-            )
+    given = list(allowed or ())
+    pairs = {frozenset(pair.split("+")) for pair in given}
+    refused = [found for found in double_counts(effects, nuisances) if frozenset(found[:2]) not in pairs]
+    if refused:
+        said = "; ".join(f"{one} and {other} are both uncertain, but {reason}" for one, other, reason in refused)
+        # A setting on the command line replaces that of the file: it holds what the file allows, too.
+        whole = ",".join([*given, *(f"{one}+{other}" for one, other, _ in refused)])
+        raise ConfigError(
+            f"detector '{detector}': {said}. Set the sigma of one to 0, or allow the "
+            f"{'pair' if len(refused) == 1 else 'pairs'}: '{key}=[{whole}]'."
+        )

@@ -56,7 +56,7 @@ class Parameter:
         """Refuse a prior that contradicts itself."""
         low, high = self.bounds
         if not low <= self.nominal <= high:
-            raise ConfigError(f"{self.name}: nominal {self.nominal:g} {self.unit} is outside [{low:g}, {high:g}].")
+            raise ConfigError(f"{self.name}: nominal {self._with_unit(self.nominal)} is outside [{low:g}, {high:g}].")
         if not (self.sigma >= 0 and math.isfinite(self.sigma)):
             raise ConfigError(f"{self.name}: sigma {self.sigma} must be a number that is not negative.")
         if self.scale not in ("linear", "log"):
@@ -82,28 +82,44 @@ class Parameter:
             value = self.nominal * math.pow(1.0 + self.sigma, nuisance)
         else:
             value = self.nominal + nuisance * self.sigma
-        self.check(value, f"nuisance {nuisance:g}: ")
+        low, high = self.bounds
+        if self.choices:
+            self.check(value)
+        elif not low <= value <= high:
+            down, up = self._reach()
+            raise ConfigError(
+                f"a displacement of {nuisance:g} sigma takes {self.name} to {self._with_unit(value)}, outside "
+                f"[{low:g}, {high:g}]; allowed: {-down:.4g} to {up:.4g} sigma."
+            )
         return value
 
     def check(self, value: float, context: str = "") -> None:
         """Raise ConfigError when a physical ``value`` is outside the bounds (NaN included)."""
         low, high = self.bounds
         if not low <= value <= high:
-            raise ConfigError(f"{context}{self.name} = {value:g} {self.unit} is outside [{low:g}, {high:g}].")
+            raise ConfigError(f"{context}{self.name} = {self._with_unit(value)} is outside [{low:g}, {high:g}].")
 
     def limit(self) -> float:
         """Return the largest |nuisance| for which both signs stay within the bounds (infinite for sigma 0)."""
         if self.sigma == 0 or self.choices:
             return math.inf
+        down, up = self._reach()
+        # A hair inside, so that rounding in value() cannot step over the bound.
+        return (1.0 - 1e-9) * (min(down, up) if self.two_sided else up)
+
+    def _reach(self) -> tuple[float, float]:
+        """Return how many sigma the lower and the upper bound are away from nominal."""
         low, high = self.bounds
+        if self.sigma == 0:
+            return math.inf, math.inf
         if self.scale == "log":
             step = math.log1p(self.sigma)
             down = math.log(self.nominal / low) / step if low > 0 else math.inf
-            up = math.log(high / self.nominal) / step if math.isfinite(high) else math.inf
-        else:
-            down, up = (self.nominal - low) / self.sigma, (high - self.nominal) / self.sigma
-        # A hair inside, so that rounding in value() cannot step over the bound.
-        return (1.0 - 1e-9) * (min(down, up) if self.two_sided else up)
+            return down, math.log(high / self.nominal) / step if math.isfinite(high) else math.inf
+        return (self.nominal - low) / self.sigma, (high - self.nominal) / self.sigma
+
+    def _with_unit(self, value: float) -> str:
+        return f"{value:g}" if self.unit in ("", "1") else f"{value:g} {self.unit}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; an infinite bound or identity becomes the text ``inf``."""

@@ -71,3 +71,17 @@ def test_a_zero_sigma_takes_a_nuisance_away():
     changed = config()
     changed["effects"]["gain"]["scale"]["sigma"] = 0.0
     assert "gain_scale" not in {nuisance.name for nuisance in Detector.from_config(changed).nuisances}
+
+
+def test_a_refusal_of_double_counting_can_be_copied_to_allow_it():
+    """It names every pair at once, and keeps those that the file allows: a setting replaces the whole list."""
+    wrong = config()
+    wrong["effects"]["w_value"] = {}
+    with pytest.raises(ConfigError, match="w_value_w and gain_scale are both uncertain, but both move") as refused:
+        Detector.from_config(wrong)
+    setting = str(refused.value).split("'")[-2]
+    key, _, pairs = setting.partition("=")
+    assert key == "detector.allow_double_counting"
+    assert set(wrong["allow_double_counting"]) < set(OmegaConf.from_dotlist([setting]).detector.allow_double_counting)
+    wrong["allow_double_counting"] = pairs.strip("[]").split(",")
+    assert Detector.from_config(wrong).nuisances

@@ -38,8 +38,12 @@ def test_the_limit_is_the_last_displacement_inside(parameter):
 
 
 def test_a_value_outside_names_itself_its_unit_and_the_bounds():
-    with pytest.raises(ConfigError, match=r"level = -600 e is outside \[0, 20000\]"):
+    with pytest.raises(ConfigError, match=r"takes level to -600 e, outside \[0, 20000\]; allowed: -50 to 283.3 sigma"):
         LINEAR.value(-60.0)
+    with pytest.raises(ConfigError, match=r"takes tau to .* us, .*; allowed: -55.5 to inf sigma"):
+        LOG.value(-60.0)
+    with pytest.raises(ConfigError, match=r"model = 2 is outside \[0, 1\]"):
+        CHOICE.value(2.0)
     with pytest.raises(ConfigError, match="level"):
         LINEAR.check(math.nan)
 

@@ -52,7 +52,8 @@ def ordered(
             raise ConfigError(f"detector '{detector}': effect '{effect.name}' is listed twice.")
         _refuse_unfit(detector, effect, stages)
     order = tuple(sorted(effects, key=lambda effect: SCINTILLATOR_STAGES.index(effect.stage)))
-    refuse_double_counting(detector, order, [nuisance.name for nuisance in nuisances_of(order)], allowed)
+    names = [nuisance.name for nuisance in nuisances_of(order)]
+    refuse_double_counting(detector, order, names, allowed, key="allow_double_counting")
     nominal = values_of(order, NOMINAL)
     for effect in order:
         effect.check(nominal[effect.name], float("-inf"))
