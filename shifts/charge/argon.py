@@ -28,8 +28,8 @@ class ArgonTemperature(Effect[Charge]):
     """A warmer cryostat: one cause of lower density, slower drift and wider clouds.
 
     Density enters recombination, xi = beta dE/dx / (rho E); velocity and diffusion follow the mobility of
-    ``shifts.transport.mobility``, -1.9% in velocity per K. Energy losses stay those of the file: particles would
-    lose as much in the same mass of argon, over a path longer by 0.4% per K.
+    ``shifts.transport.mobility``, -1.7% in velocity per K (as T^-1.5; LArSoft's fits fall by 1.9%). Energy losses stay
+    those of the file: particles would lose as much in the same mass of argon, over a path longer by 0.4% per K.
     """
 
     name: ClassVar[str] = "argon_temperature"
@@ -39,7 +39,7 @@ class ArgonTemperature(Effect[Charge]):
     changes: ClassVar[tuple[str, ...]] = ("medium",)
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("shift", "argon_density_shift", "the temperature already moves the density"),
-        ("shift", "drift_velocity_scale", "the temperature already moves the drift velocity, by 1.9% per K"),
+        ("shift", "drift_velocity_scale", "the temperature already moves the drift velocity, by 1.7% per K"),
     )
     parameters = (
         Parameter(
@@ -51,7 +51,7 @@ class ArgonTemperature(Effect[Charge]):
             identity=0.0,
             source="1 K: judgement; bounds keep 87 K between melting and the end of the parametrisations, 94 K",
             confidence="C",
-            doc="Change of temperature; +1 K is 0.4% less density and 1.9% less drift velocity.",
+            doc="Change of temperature; +1 K is 0.4% less density and 1.7% less drift velocity.",
         ),
     )
 
@@ -89,9 +89,9 @@ class ArgonDensity(Effect[Charge]):
             "g/cm3",
             (-0.043, 0.037),
             identity=0.0,
-            source="1 K on rho = 1.928 - 0.00615 T (LArSoft lardataalg DetectorPropertiesStandard.cxx); bounds 1.35 to "
-            "1.43 g/cm3 about 1.393 from larnd-sim-jax optimize/ranges.py",
-            confidence="A",
+            source="1 K, a judgement, on rho = 1.928 - 0.00615 T (LArSoft lardataalg DetectorPropertiesStandard.cxx); "
+            "bounds 1.35 to 1.43 g/cm3 about 1.393 from larnd-sim-jax optimize/ranges.py",
+            confidence="C",
             doc="Change of density; in recombination +1 sigma frees 0.04% more charge of muons, 0.2% at 10 MeV/cm.",
         ),
         Parameter(

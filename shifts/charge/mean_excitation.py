@@ -71,7 +71,8 @@ class MeanExcitation(Effect[Charge]):
             "eV",
             (150.0, 250.0),
             identity=EXCITATION_ENERGY,
-            source="188 eV in Geant4 and LArSoft (ICRU 37); measured 203.0 +- 3.2 eV, arXiv:2501.10550",
+            source="188 eV in Geant4 and LArSoft (ICRU 37); measured 203.0 +- 3.2 eV, arXiv:2501.10550; their "
+            "difference, taken on both sides, though nothing measured lies at 173 eV",
             confidence="B",
             doc="+1 sigma is the measured value: 0.8% less energy of muons, 1.2% less at 13 MeV/cm.",
         ),

@@ -54,7 +54,8 @@ class StickyCodes(Effect[Cells]):
             0.0,
             "e",
             (1.0, 20_000.0),
-            source="182 electrons per code of a 12-bit digitiser of wires (larsim, MicroBooNE noise model)",
+            source="182 electrons per code of a 12-bit digitiser of wires (MicroBooNE, arXiv:1705.07341, by way of "
+            "JAXTPC's noise model)",
             confidence="B",
             doc="Charge of one code, at nominal gain.",
         ),

@@ -53,8 +53,9 @@ class Misalignment(Effect[Charge]):
                 "cm",
                 (-0.44, 0.44),
                 identity=0.0,
-                source="half of a pixel's pitch, and the whole pitch as bounds (larnd-sim-jax optimize/ranges.py)",
-                confidence="A",
+                source="half of a pixel's pitch, and the whole pitch as bounds: ranges of a scan (larnd-sim-jax "
+                "optimize/ranges.py), not the error of a survey",
+                confidence="C",
                 doc=doc,
             )
             for axis, doc in (
