@@ -32,6 +32,8 @@ class ResidualField(Effect[Cells]):
     catalogue: ClassVar[tuple[str, ...]] = ("C7",)
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("scale", "residual_gain_scale", "both are one factor on all energies"),
+        ("scale", "drift_field_scale", "both are one error of the field, in calibration or in the argon"),
+        ("distortion", "space_charge_scale", "both are what the correction of space charge leaves of the field"),
     )
     needs: ClassVar[tuple[str, ...]] = ("cell", "electrons")
     changes: ClassVar[tuple[str, ...]] = ("electrons",)

@@ -25,7 +25,7 @@ SMALLEST_DEDX: Final = 1.0
 MEAN_COSINE: Final = 3.0**-0.5
 """|cos| of a track of unknown direction: root mean square over all directions."""
 
-_GAIN: Final = "a calibration with minimum-ionising muons fixes gain times recombination, and leaves one residual"
+_GAIN: Final = "a calibration with muons fixes gain times recombination over W, and leaves one residual"
 
 
 class Recombination(Effect[Charge]):
@@ -37,7 +37,9 @@ class Recombination(Effect[Charge]):
     needs: ClassVar[tuple[str, ...]] = ("dedx", "electrons")
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = tuple(
-        (parameter, "gain_scale", _GAIN) for parameter in ("alpha", "birks_a", "emb_alpha")
+        (parameter, other, _GAIN)
+        for parameter in ("alpha", "birks_a", "emb_alpha")
+        for other in ("gain_scale", "w_value_w", "residual_gain_scale")
     )
     parameters = (
         Parameter(

@@ -44,11 +44,12 @@ class NoisyChannels(Effect[Cells]):
         ),
         Parameter(
             "enc",
-            866.0,
+            624.0,
             0.0,
             "e",
             (0.0, 20_000.0),
-            source="a judgement: with the intrinsic 500 e twice the noise of a good channel",
+            source="a judgement: with the intrinsic 500 e 1.6 times the noise of a good channel, 800 e; above 3000 e "
+            "it triggers 50 times a second, and a channel that does so more often would be masked",
             confidence="C",
             doc="Noise that a noisy channel has on top of the intrinsic one, which adds in quadrature.",
         ),

@@ -66,3 +66,22 @@ def test_what_cannot_be_less_than_absent_is_one_sided(everything):
         "voxel_threshold_level",
     }
     assert not one_sided & {"gain_scale", "noise_enc", "dead_channels_fraction", "residual_gain_scale"}
+
+
+def test_rounding_to_codes_moves_no_cell_across_the_threshold(everything, some):
+    """The threshold lies midway between two codes: the same cells are recorded, each within half a code."""
+    nominal, rounded = everything.image(some), everything.image(some, Universe("codes", (("quantisation_step", 1.0),)))
+    assert torch.equal(rounded.cell, nominal.cell)
+    largest = (255 - 24) * 857.14
+    inside = nominal.charge < largest
+    assert float((rounded.charge - nominal.charge)[inside].abs().max()) <= 0.5 * 857.14 + 0.1
+    assert bool((rounded.charge[~inside] < largest + 1.0).all())
+    assert not torch.equal(rounded.charge, nominal.charge)
+
+
+def test_noisy_channels_are_few_enough_not_to_be_masked(everything, some):
+    """59 channels of 768 layers, above 3000 e with 800 e of noise: about 4 more hits an event."""
+    shift = (("noisy_channels_fraction", 1.0),)
+    more = [len(everything.image(some, Universe("loud", shift, throw=throw)).cell) for throw in range(3)]
+    added = (sum(more) / 3 - len(everything.image(some).cell)) / len(some)
+    assert 2.0 < added < 7.0

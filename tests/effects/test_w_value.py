@@ -25,7 +25,7 @@ def test_charge_scales_with_the_inverse_of_w(shift, own_charge):
     if own_charge:
         deposits = replace(deposits, electrons=deposits.energy * 25_000.0)
     made = (effects().get("recombination")(), effects().get("w_value")())
-    detector = Detector("bare", Geometry(), made)
+    detector = Detector("bare", Geometry(), made, allow_double_counting=("recombination_alpha+w_value_w",))
     nominal = detector.image(deposits)
     moved = detector.image(deposits, Universe("w", (("w_value_w", shift),)))
     ratio = float(moved.charge.double().sum() / nominal.charge.double().sum())
