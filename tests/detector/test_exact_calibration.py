@@ -78,6 +78,28 @@ def test_charge_that_arrives_at_another_time_is_corrected_for_the_time_that_it_d
     assert summed(chamber, inside, nuisance, 1.0, "exact") == pytest.approx(nominal, rel=1e-5)
 
 
+@pytest.mark.parametrize("nuisance", ["drift_field_scale", "argon_temperature_shift", "argon_density_shift"])
+@pytest.mark.parametrize("value", [-1.0, 2.0])
+def test_another_field_or_argon_is_in_the_constants_of_recombination_and_lifetime(small, mips, nuisance, value):
+    """Field, density and drift time move the charge of a muon; constants of the same argon give its energy back."""
+    names = ("recombination", "lifetime", nuisance.rpartition("_")[0])
+    chamber = Detector("bare", small, tuple(effects().get(name)() for name in names), allow_double_counting=True)
+    inside = mips.keep((mips.position[:, 0] > 3) & (mips.position[:, 0] < 44))
+    nominal = summed(chamber, inside)
+    assert abs(summed(chamber, inside, nuisance, value) / nominal - 1) > 1e-4
+    assert summed(chamber, inside, nuisance, value, "exact") == pytest.approx(nominal, rel=1e-5)
+
+
+def test_a_common_gain_of_all_modules_is_in_the_constants(small, mips):
+    """All four gains 1.3% up: 1.3% more energy, and none with the mean gain as constant."""
+    chamber = Detector("bare", small, tuple(effects().get(n)() for n in ("recombination", "module_gain")))
+    shifts = tuple((f"module_gain_factor_{i}", 1.0) for i in (1, 2, 3, 4))
+    nominal = summed(chamber, mips)
+    for how, expected in (("none", 1.013 * nominal), ("exact", nominal)):
+        image = chamber.image(mips, Universe("all", shifts, recalibrate=how))
+        assert float(image.energy.double().sum()) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("nuisance", "precision"),
     # Threshold and noise stay in the image; recombination is exact at 2.1 MeV/cm only, and muons scatter around it.

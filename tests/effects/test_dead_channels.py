@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shiftlab.detector import Geometry, Stream, broken, detector
-from shifts.pathology.dead_channels import DeadChips
+from shifts.pathology.dead_channels import DeadChannels, DeadChips
 
 PARTS = torch.arange(200_000)
 
@@ -65,3 +65,19 @@ def test_channels_of_a_chip_die_together(bare, deposits, state):
 def test_nominal_map_is_one_percent_in_total():
     fractions = [n.parameter.nominal for n in detector("pixel_lar").nuisances if n.effect.startswith("dead")]
     assert sum(fractions) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("kind", [DeadChannels, DeadChips])
+def test_the_lost_charge_is_that_of_the_masked_channels(bare, deposits, state, kind):
+    """What is left keeps its bits; a masked channel is silent in every event and layer, and only masked ones are."""
+    cells = state(kind(), bare.prepare(deposits))
+    stream = Stream(1, kind.name)
+    after = kind().apply(cells, {"fraction": 0.3}, stream)
+    part = cells.channel if kind is DeadChannels else cells.geometry.chip_of(cells.channel)
+    masked = broken(part, 0.3, kind().parameter("fraction").nominal, stream)
+    assert 0.1 < float(masked.double().mean()) < 0.6
+    assert torch.equal(after.electrons, cells.electrons[~masked])
+    assert torch.equal(after.cell, cells.cell[~masked])
+    lost = float(cells.electrons.sum() - after.electrons.sum())
+    assert lost == pytest.approx(float(cells.electrons[masked].sum()), rel=1e-12)
+    assert not bool(torch.isin(after.channel, cells.channel[masked]).any())
