@@ -38,8 +38,8 @@ def _factor(index: int) -> Parameter:
         (0.5, 1.5),
         identity=1.0,
         algebra="multiply",
-        source="standard deviation of the four gains 1.0118, 1, 1.0333, 1.0230 of ICARUS' TPCs, icaruscode "
-        "Calorimetry/normtools_icarus.fcl",
+        source="standard deviation (1.2% of the four, 1.4% of what they stand for) of the gains 1.0118, 1, "
+        "1.0333, 1.0230 of ICARUS' TPCs, icaruscode normtools_icarus.fcl, before these constants are applied",
         confidence="A",
         doc=f"Gain of the {_ORDINALS[index]} module, relative to nominal.",
     )

@@ -44,6 +44,7 @@ class ScintillatorBirks(Effect[Response]):
     changes: ClassVar[tuple[str, ...]] = ("birks",)
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("kb", "proton_response_scale", "quenching is one cause of the uncertain response to protons"),
+        ("kb", "neutron_response_scale", "what neutrons leave are recoil protons, whose light is quenched"),
     )
     parameters = (
         Parameter(

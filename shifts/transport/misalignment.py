@@ -35,7 +35,8 @@ def rigid_motion(
 class Misalignment(Effect[Charge]):
     """A rigid motion of all charge relative to the read-out, about the centre of the anode.
 
-    It acts after distortions of the drift field. Charge that is moved out of the lattice is lost.
+    It acts after distortions of the drift field. Charge that is moved out of the lattice is lost. A shift along the
+    drift counts as drift time for the lifetime, too, which is 0.02% of charge for 0.22 cm.
     """
 
     name: ClassVar[str] = "misalignment"
