@@ -1,5 +1,6 @@
 """Configuration: every file composes and builds, and every mistake is named together with the nearest right name."""
 
+import json
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from shiftlab.config import combinations, compose_study, config_dir, detector_config, locate, options, read_words
 from shiftlab.config.records import Reader
-from shiftlab.detector import Detector
+from shiftlab.detector import NOMINAL, Detector
 from shiftlab.errors import ConfigError
 from shiftlab.plan import StudyConfig
+from shiftlab.provenance import canonical_json
 
 
 @pytest.fixture
@@ -83,6 +85,15 @@ def test_the_identity_leaves_out_what_changes_no_number(words):
     plain = study(words).identity()
     assert study(words, "workers=7").identity() == plain
     assert study(words, "replicas=7").identity() != plain
+
+
+def test_the_identity_is_plain_json_though_a_detector_may_have_no_ceiling(words):
+    """JSON has no infinity: the word is written, and a detector reads it back."""
+    config = study(words, "detector=pixel_lar_all")
+    plain = json.loads(canonical_json(config.identity()))
+    assert plain["detector"]["effects"]["saturation"]["ceiling"]["nominal"] == "inf"
+    read = Detector.from_config(plain["detector"])
+    assert read.values(NOMINAL) == Detector.from_config(config.detector).values(NOMINAL)
 
 
 @pytest.mark.parametrize(

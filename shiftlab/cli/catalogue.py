@@ -39,7 +39,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     effect = shown.add_parser("effect", parents=[common], help="draw what an effect does to an event")
     effect.add_argument("name")
     effect.add_argument("--events", type=Path, metavar="FILE", help="events to draw (default: a shipped sample)")
-    effect.add_argument("--number", type=int, metavar="N", help="event of an image, from 0 (default: the first nue CC)")
+    effect.add_argument("--number", type=int, metavar="N", help="event of an image, from 0 (default: one that changes)")
     effect.add_argument("-o", "--output", type=Path, help="PNG to write (default: NAME.png)")
     effect.set_defaults(action=_show_effect)
 
@@ -165,8 +165,10 @@ def _show_effect(given: argparse.Namespace) -> int:
     output = given.output or Path(f"{given.name}.png")
     if kind.stage == "generate":
         raise ConfigError(
-            f"effect {given.name} takes whole events from a paired file, so there is no one event to shift: "
-            "`shiftlab show event` draws each of a pair."
+            f"effect {given.name} takes whole events from a second file of the same vertices, which is not shipped, so "
+            "there is no picture of it. `shiftlab show event FILE N` draws an event of either file; "
+            f"`shiftlab run study=demo detector.effects.{given.name}={{}} data.evaluation=NOMINAL.h5 "
+            f"data.variations.{given.name}=TWIN.h5` measures the difference (page 'Two models of generation')."
         )
     if kind.stage in SCINTILLATOR_STAGES:
         print(_show_tokens(given, tokens=kind.stage in TOKEN_STAGES, output=output))

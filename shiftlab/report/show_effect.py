@@ -15,11 +15,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from shiftlab.detector import NOMINAL, Detector, Effect, Nuisance, Parameter, Prepared, Universe
+from shiftlab.detector import Detector, Effect, Nuisance, Parameter, Prepared, Universe
 from shiftlab.detector.effect import DEPOSIT_STAGES, LATTICE_STAGES, effects
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import Deposits, Image
-from shiftlab.report.show import Window, draw_pixels, energy_scale, pick, plain_ticks, window_of, write
+from shiftlab.report.effect_event import View, changes, telling_event
+from shiftlab.report.show import draw_pixels, energy_scale, pick, plain_ticks, write
 from shiftlab.report.style import DIVERGING, GREY, WIDTH, drawn
 from shiftlab.report.wording import fixed
 
@@ -38,6 +39,9 @@ Floats = NDArray[np.float64]
 STRENGTHS: Final = tuple(np.linspace(-3.0, 3.0, 13).tolist())
 """Displacements of the response curve, in sigma."""
 
+_NOTHING: Final = 1e-9
+"""Largest change, in per cent or the unit of what is drawn, that counts as none."""
+
 _LINES: Final = ("#0072B2", "#D55E00", "#009E73")
 
 
@@ -49,27 +53,34 @@ class Displacement:
         name: Of the nuisance, ``{effect}_{parameter}``.
         parameter: The parameter.
         strength: The displacement that is drawn: +1 sigma, or steps to another choice.
+        beside: Nuisances at +1 sigma in all that is drawn, for a choice that means nothing without them.
     """
 
     name: str
     parameter: Parameter
     strength: float
+    beside: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What is drawn as shifted: its strength and physical value, or the chosen model."""
-        value = self.parameter.value(self.strength)
-        return self.parameter.choices[int(value)] if self.parameter.choices else f"+1σ: {value:.4g}"
+        value = self._said(self.parameter.value(self.strength))
+        return value if self.parameter.choices else f"+1σ: {value}"
 
     @property
     def nominal(self) -> str:
         """The nominal value, or the nominal model."""
-        value = self.parameter.nominal
-        return self.parameter.choices[int(value)] if self.parameter.choices else f"{value:.4g}"
+        return self._said(self.parameter.nominal)
 
     def universe(self, strength: float) -> Universe:
-        """Return the universe with this displacement alone."""
-        return Universe(f"{self.name}{strength:+g}", ((self.name, strength),))
+        """Return the universe with this displacement, and one sigma of what is displaced beside it."""
+        return Universe(f"{self.name}{strength:+g}", ((self.name, strength), *((name, 1.0) for name in self.beside)))
+
+    def _said(self, value: float) -> str:
+        if self.parameter.choices:
+            return self.parameter.choices[int(value)]
+        unit = "" if self.parameter.unit in ("", "1") else f" {self.parameter.unit}"
+        return f"{value:.4g}{unit}".replace("-", "−")
 
 
 def with_effect(detector: Detector, name: str) -> Detector:
@@ -127,8 +138,8 @@ def show_effect(
 ) -> Path:
     """Write a PNG of what one effect does to one event: nominal, shifted, their difference, and the response curve.
 
-    The event is the first nue CC one, else the first one, where ``n`` does not name another. An effect that the
-    detector does not have is added to it at its default priors.
+    Where ``n`` does not name the event, it is the first nue CC one, or another one if more is seen there. An effect
+    that the detector does not have is added to it at its default priors.
 
     Raises:
         UnknownNameError: there is no effect of that name.
@@ -138,121 +149,133 @@ def show_effect(
     """
     detector = with_effect(detector, effect_name)
     shown = displacements(detector, effect_name)
-    samples = deposits.events.sample
-    chosen = n if n is not None else samples.index("nue_cc") if "nue_cc" in samples else 0
-    return write(effect_figure(pick(deposits, chosen), detector, shown), path)
+    if n is None:
+        n = telling_event(detector, deposits, [one.universe(one.strength) for one in shown])
+    if deposits.direction is None:
+        detector = replace(detector, directions="local")  # a law that asks for them can then be drawn
+    return write(effect_figure(pick(deposits, n), detector, shown), path)
 
 
 @drawn
 def effect_figure(deposits: Deposits, detector: Detector, shown: Sequence[Displacement]) -> Figure:
     """Draw, per displacement, the nominal and the shifted image, their difference, and the response curve."""
     prepared = detector.prepare(deposits)
-    nominal = detector.image(prepared, NOMINAL)
-    view = _View.of(detector, deposits, nominal)
-    figure = Figure(figsize=(WIDTH * 1.35, 3.7 * len(shown)))
+    figure = Figure(figsize=(WIDTH * 1.35, 3.9 * len(shown)))
     grid = figure.subplots(len(shown), 4, squeeze=False)
     for line, displacement in zip(grid, shown, strict=True):
         try:
-            shifted = detector.image(prepared, displacement.universe(displacement.strength))
+            pair = _Pair.of(detector, prepared, displacement, shown)
         except (ConfigError, DataError) as error:
             _refused(line, displacement, str(error))
             continue
-        _images(figure, line, view, displacement, nominal, shifted)
-        _curve(line[3], detector, prepared, displacement, nominal)
+        view = View.of(detector, deposits, pair.nominal, pair.shifted)
+        _images(figure, line, view, pair)
+        if detector.directions == "local" and "cosine" in _needed(detector, pair.displacement):
+            line[1].set_title(f"directions of steps are estimated\n{line[1].get_title()}")
+        _curve(line[3], view, detector, prepared, pair)
     return figure
 
 
+def _needed(detector: Detector, displacement: Displacement) -> tuple[str, ...]:
+    """Return the fields that the effects need in the universe that is drawn as shifted."""
+    values = detector.values(displacement.universe(displacement.strength))
+    return tuple(field for effect in detector.effects for field in effect.needed(values[effect.name]))
+
+
 @dataclass(frozen=True)
-class _View:
-    """How images are projected: from above for pixels; for wires the last plane, wire against time.
+class _Pair:
+    """One event's images that are compared, and the displacement between them."""
 
-    Attributes:
-        window: The part that is drawn.
-        plane: Number of the wire plane, None for pixels.
-        labels: Of the horizontal and the vertical axis.
-    """
-
-    window: Window
-    plane: int | None
-    labels: tuple[str, str]
+    displacement: Displacement
+    nominal: Image
+    shifted: Image
 
     @classmethod
-    def of(cls, detector: Detector, deposits: Deposits, nominal: Image) -> _View:
-        if detector.geometry.readout == "pixels":
-            return cls(window_of(deposits, detector), None, ("z (beam) / cm", "x (drift) / cm"))
-        plane = nominal.shape[1] - 1
-        index, energy = nominal.index.numpy(), nominal.energy.numpy()
-        mine = index[:, 1] == plane
-        low, high = ([], [])
-        for axis in (0, 2):
-            places, weight = index[mine, axis], energy[mine].astype(np.float64)
-            order = np.argsort(places, kind="stable")
-            share = np.cumsum(weight[order]) / max(weight.sum(), 1e-12)
-            ends = np.searchsorted(share, (0.02, 0.98)).clip(max=max(len(order) - 1, 0))
-            first, last = (int(places[order[i]]) for i in ends) if len(order) else (0, 10)
-            low.append(first - 12)
-            high.append(last + 12)
-        return cls(Window((low[0], plane, low[1]), (high[0], plane + 1, high[1]), 1.0), plane, ("wire", "tick"))
+    def of(
+        cls, detector: Detector, prepared: Prepared, displacement: Displacement, shown: Sequence[Displacement]
+    ) -> _Pair:
+        """Return the pair; a choice that changes nothing is shown beside one sigma of the effect's first nuisance."""
 
-    def project(self, image: Image) -> Floats:
-        """Return the energy of the view's pixels, (up, across), MeV."""
-        if self.plane is None:
-            return self.window.project(image, 2, 0)
-        index = image.index.numpy()
-        mine = index[:, 1] == self.plane
-        counts: Floats = np.histogram2d(
-            index[mine, 0] + 0.5,
-            index[mine, 2] + 0.5,
-            bins=(self.window.edges(0), self.window.edges(2)),
-            weights=image.energy.numpy()[mine].astype(np.float64),
-        )[0]
-        return counts
+        def pair(one: Displacement) -> _Pair:
+            images = [detector.image(prepared, one.universe(strength)) for strength in (0.0, one.strength)]
+            return cls(one, *images)
 
-    def frame(self, axes: Axes) -> None:
-        """Set limits, aspect and labels."""
-        axes.set_xlim(*self.window.span(2))
-        axes.set_ylim(*self.window.span(0))
-        if self.plane is None:
-            axes.set_aspect("equal")
-        axes.set_xlabel(self.labels[0])
-        axes.set_ylabel(self.labels[1])
+        found = pair(displacement)
+        if displacement.parameter.choices and not changes(found.nominal, found.shifted):
+            for other in (one.name for one in shown if not one.parameter.choices):
+                with suppress(ConfigError, DataError):
+                    return pair(replace(displacement, beside=(other,)))
+        return found
 
 
-def _images(
-    figure: Figure, line: Sequence[Axes], view: _View, displacement: Displacement, nominal: Image, shifted: Image
-) -> None:
+def _images(figure: Figure, line: Sequence[Axes], view: View, pair: _Pair) -> None:
     """Draw two images with one energy scale, then the difference with a signed scale."""
-    base, moved = view.project(nominal), view.project(shifted)
+    displacement = pair.displacement
+    base, moved = view.project(pair.nominal), view.project(pair.shifted)
     norm = energy_scale([base, moved])
     for axes, values in zip(line[:2], (base, moved), strict=True):
         filled = draw_pixels(axes, view.window, 2, 0, values, norm, "viridis")
-    signed = _signed_scale(moved - base)
-    changed = draw_pixels(line[2], view.window, 2, 0, moved - base, signed, DIVERGING)
-    if not (moved != base).any():
-        line[2].text(0.5, 0.5, "no pixel of this event changes", ha="center", transform=line[2].transAxes)
+        _bar(figure, filled, axes, f"energy / MeV per {view.unit}")
+    if (moved != base).any():
+        signed = _signed_scale(moved - base)
+        changed = draw_pixels(line[2], view.window, 2, 0, moved - base, signed, DIVERGING)
+        _bar(figure, changed, line[2], f"difference / MeV per {view.unit}")
+    else:
+        line[2].text(0.5, 0.5, "nothing changes in this view", ha="center", transform=line[2].transAxes)
     for axes in line[:3]:
         view.frame(axes)
-    unit = "" if displacement.parameter.unit in ("", "1") else f" / {displacement.parameter.unit}"
-    line[0].set_ylabel(f"{displacement.name}{unit}\n{view.labels[1]}", loc="center")
     for axes in line[1:3]:
         axes.set_ylabel("")
-    line[0].set_title(f"nominal: {displacement.nominal}\n{_sum(nominal)}")
-    line[1].set_title(f"{displacement.label}\n{_sum(shifted)}")
-    line[2].set_title(f"shifted less nominal\n{_change(shifted, nominal)}")
-    for axes in line[:2]:
-        _bar(figure, filled, axes, "energy / MeV per pixel")
-    _bar(figure, changed, line[2], "difference / MeV per pixel")
+    beside = f"\nwith {', '.join(displacement.beside)} at +1σ" if displacement.beside else ""
+    before, after = view.seen(pair.nominal), view.seen(pair.shifted)
+    title = f"{displacement.name}{beside}\nnominal: {displacement.nominal}\n{_sum(*before, view.cells)}"
+    line[0].set_title(title)
+    line[1].set_title(f"{displacement.label}\n{_sum(*after, view.cells)}")
+    line[2].set_title(f"shifted less nominal\n{_change(before, after, view.cells)}")
 
 
-def _curve(axes: Axes, detector: Detector, prepared: Prepared, displacement: Displacement, nominal: Image) -> None:
-    """Draw the change of the event's energy and voxels against the parameter."""
+def _curve(axes: Axes, view: View, detector: Detector, prepared: Prepared, pair: _Pair) -> None:
+    """Draw the change of the event's energy, its cells and its place against the parameter."""
+    displacement, before = pair.displacement, view.seen(pair.nominal)
+    images: dict[float, Image] = {0.0: pair.nominal}
+
+    def image(strength: float) -> Image:
+        if strength not in images:
+            images[strength] = detector.image(prepared, displacement.universe(strength))
+        return images[strength]
 
     def measure(strength: float) -> dict[str, float]:
-        image = nominal if strength == 0 else detector.image(prepared, displacement.universe(strength))
-        energy = _percent(float(image.energy.sum()), float(nominal.energy.sum()))
-        return {"energy": energy, "voxels": _percent(len(image.cell), len(nominal.cell))}
+        after = view.seen(image(strength))
+        return {"energy": _percent(after[1], before[1]), view.cells: _percent(after[0], before[0])}
 
     response_curve(axes, displacement, measure, "change of the event / %", STRENGTHS)
+    if view.plane is None and detector.moves(displacement.universe(displacement.strength)):
+        right = axes.twinx()
+        axes.set_zorder(right.get_zorder() + 1)
+        axes.patch.set_visible(False)
+        _place(right, displacement, images, detector.geometry.pitch)
+
+
+def _place(axes: Axes, displacement: Displacement, images: Mapping[float, Image], pitch: float) -> None:
+    """Draw how far the mean place of energy moves, on an axis of its own, where one sigma is a twentieth of a cell."""
+    centres = {strength: _centre(image, pitch) for strength, image in images.items() if len(image.cell)}
+    moved = {strength: centre - centres[0.0] for strength, centre in sorted(centres.items())}
+    most = np.abs(moved.get(displacement.strength, np.zeros(3)))
+    along = int(most.argmax())
+    if most[along] < 0.05 * pitch:
+        axes.remove()
+        return
+    places = [displacement.parameter.value(strength) for strength in moved]
+    axes.plot(places, [one[along] for one in moved.values()], "--", color=GREY)
+    axes.set_ylabel(f"dashed: mean {'xyz'[along]} of energy moves / cm", color=GREY)
+    low, high = axes.get_ylim()
+    axes.set_ylim(-max(-low, high), max(-low, high))
+
+
+def _centre(image: Image, pitch: float) -> Floats:
+    """Return float64 (3,), cm: the mean place of an image's energy."""
+    index, energy = image.index.numpy(), image.energy.numpy().astype(np.float64)
+    return np.asarray(pitch * (np.average(index, axis=0, weights=energy) + 0.5), dtype=np.float64)
 
 
 def response_curve(
@@ -279,10 +302,15 @@ def response_curve(
     line = "none" if parameter.choices else "-"
     marked = [s for s in found if abs(s) == 1.0 or parameter.choices]
     for name, colour in zip(next(iter(found.values()), {}), _LINES, strict=False):
+        if max(abs(values[name]) for values in found.values()) < _NOTHING:
+            continue  # a line at zero would hide, or be hidden by, another
         places = [parameter.value(strength) for strength in found]
         axes.plot(places, [found[strength][name] for strength in found], linestyle=line, color=colour)
         dots = [parameter.value(strength) for strength in marked]
         axes.plot(dots, [found[strength][name] for strength in marked], "o", color=colour, label=name)
+    if not axes.get_lines():
+        axes.set_ylim(-1.0, 1.0)
+        axes.text(0.5, 0.6, "no change", ha="center", transform=axes.transAxes)
     axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes.axvline(parameter.nominal, color=GREY, linestyle=":", linewidth=1.0, zorder=0)
     axes.plot([parameter.nominal], [0.0], "D", color="black", label="nominal")
@@ -293,10 +321,10 @@ def response_curve(
         axes.set_xticks(range(len(parameter.choices)), [name.replace("_", "\n") for name in parameter.choices])
         axes.set_title("each choice")
     else:
-        axes.set_title("response (dots: one sigma)")
+        axes.set_title(f"response (dots: one sigma{'' if parameter.two_sided else '; one-sided'})")
         axes.ticklabel_format(axis="x", useOffset=False)
         axes.locator_params(axis="x", nbins=5)
-    axes.legend(loc="best")
+    axes.legend(loc="best", frameon=True, framealpha=0.8, edgecolor="none")
 
 
 def _refused(line: Sequence[Axes], displacement: Displacement, reason: str) -> None:
@@ -327,11 +355,10 @@ def _signed_scale(difference: Floats) -> Normalize:
     return Normalize(-limit, limit)
 
 
-def _sum(image: Image) -> str:
-    return f"{len(image.cell)} voxels, {fixed(float(image.energy.sum()), 1)} MeV"
+def _sum(cells: int, energy: float, what: str) -> str:
+    return f"{cells} {what}, {fixed(energy, 1)} MeV"
 
 
-def _change(shifted: Image, nominal: Image) -> str:
-    before, after = float(nominal.energy.sum()), float(shifted.energy.sum())
-    percent = f"{fixed(100 * (after / before - 1), 2, sign=True)} % energy" if before else ""
-    return f"{len(shifted.cell) - len(nominal.cell):+d} voxels, {percent}".replace("-", "−")
+def _change(before: tuple[int, float], after: tuple[int, float], what: str) -> str:
+    percent = f", {fixed(100 * (after[1] / before[1] - 1), 2, sign=True)} % energy" if before[1] else ""
+    return f"{after[0] - before[0]:+d} {what}{percent}".replace("-", "−")

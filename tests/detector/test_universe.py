@@ -99,7 +99,7 @@ def test_a_universe_says_what_is_wrong_with_it():
         Universe("u", recalibrate="mipp")
     with pytest.raises(UnknownNameError, match="gain_scale"):
         CHAMBER.values(Universe("u", (("gain_scal", 1.0),)))
-    with pytest.raises(ConfigError, match=r"universe 'u', effect dead_chips: .*fraction = -0\.001"):
+    with pytest.raises(ConfigError, match=r"universe 'u', effect dead_chips: .*takes fraction to -0\.001"):
         CHAMBER.values(Universe("u", (("dead_chips_fraction", -4.0),)))
 
 
