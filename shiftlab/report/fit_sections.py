@@ -85,8 +85,8 @@ def fit_section(record: Record) -> Section:
             pull_figure(parameters, constraints, record.arms),
             "Post-fit width of each nuisance on Asimov data, and its pull in the injected universe.",
             "Left: a nuisance narrower than its prior (1) is constrained by the data; the black tick is the width that "
-            "the noise of the finite simulation alone would fake. Right: pull in the injected universe with post-fit "
-            "width; black line: the injected value.",
+            "the noise of the finite simulation alone would fake. Right, where events are held out: their pull with "
+            "post-fit width; black line: the injected value.",
             ("csv/parameters.csv", "csv/constraints.csv"),
         ),
         _fit_sheet(record),

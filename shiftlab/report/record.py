@@ -119,6 +119,14 @@ class Record:
         )
 
     @property
+    def one_sided(self) -> tuple[str, ...]:
+        """The nuisances whose parameter exists on one side of its nominal only, in the order of the bias table."""
+        rows = self.tables["bias"]
+        if "mirrored" not in rows:
+            return ()
+        return tuple(dict.fromkeys(rows.loc[(rows["group"] == "unisim") & rows["mirrored"].eq(True), "nuisance"]))
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """The arms in the order of the bias table."""
         return tuple(dict.fromkeys(self.tables["bias"]["arm"]))

@@ -88,6 +88,7 @@ def bias_section(record: Record) -> Section:
                 "would have; whether a bias is significant over its own Monte Carlo error is only a mark.",
                 f"Of {counted(len(unisims), 'bias', 'biases')} {limited} are MC-limited: their error exceeds their "
                 "size, and nothing is concluded from them.",
+                *_one_sided(record),
                 *record.unquoted,
             )
         ),
@@ -116,6 +117,17 @@ def bias_section(record: Record) -> Section:
         ),
     ]
     return Section("bias", "Bias of each task", (*blocks, *_recalibration(record)))
+
+
+def _one_sided(record: Record) -> list[str]:
+    """Say which nuisances have no -1 sigma, and what stands in for it."""
+    if not record.one_sided:
+        return []
+    return [
+        f"One-sided, since the parameter exists on one side of its nominal only: {joined(list(record.one_sided))}. "
+        "They have no −1σ here, count in the covariance with |z| for z (0.363 d dᵀ about the mean), and in the "
+        "templates their other side is mirrored."
+    ]
 
 
 def _recalibration(record: Record) -> list[Block]:

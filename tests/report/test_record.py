@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,9 @@ import pytest
 
 from shiftlab.detector import detector
 from shiftlab.errors import RunError
+from shiftlab.report.blocks import Text
 from shiftlab.report.record import Record, nuisance_table, table_path, write_table
+from shiftlab.report.sections import bias_section
 
 
 def test_priors_are_given_as_the_values_on_both_sides() -> None:
@@ -46,3 +49,14 @@ def test_an_empty_table_keeps_its_columns(tmp_path: Path) -> None:
     path = tmp_path / table_path("closure")
     write_table(path, pd.DataFrame(columns=["arm", "value"]))
     assert path.read_text() == "arm,value\n"
+
+
+def test_a_one_sided_nuisance_is_named_and_what_stands_in_for_its_other_side(record: Record) -> None:
+    """No detector has less than no cross-talk: the page says so where the column of -1 sigma is empty."""
+    assert record.one_sided == ()
+    bias = record["bias"].assign(mirrored=lambda table: table["nuisance"] == "noise_enc")
+    lopsided = replace(record, tables={**record.tables, "bias": bias})
+    assert lopsided.one_sided == ("noise_enc",)
+    (text, *_) = bias_section(lopsided).blocks
+    assert isinstance(text, Text)
+    assert any("noise_enc" in said and "mirrored" in said for said in text.lines)
