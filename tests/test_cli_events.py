@@ -196,7 +196,7 @@ def test_inspect_aligns_units_and_tells_what_is_missing(
     assert "format      sample, version 2  (data set made-up/r1)" in lines
     places = {line.index("[") for line in lines if line.endswith(("[cm]", "[MeV]", "[electrons]"))}
     assert len(places) == 1
-    assert "missing     semantic" in lines
+    assert "missing     direction, semantic" in lines
     assert lines[-1] == "checked     6 events are good, 0 are bad; the digest holds"
 
 
@@ -221,6 +221,6 @@ def test_inspect_as_json_has_format_events_rows_units_and_what_is_missing(
     }
     assert record["units"]["energy"] == "MeV"
     assert record["units"]["particles/kinetic"] == "MeV"
-    assert record["missing"] == ["semantic"]
+    assert record["missing"] == ["direction", "semantic"]
     assert record["attributes"]["digest"].startswith("sha256:")
     assert (record["good"], record["bad"], record["digest_holds"]) == (6, [], True)

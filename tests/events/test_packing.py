@@ -85,3 +85,15 @@ def test_merging_conserves_energy_and_mean_dedx_of_each_group(steps: list[tuple[
         assert one / other == pytest.approx(energy[mine].sum() / length[mine].sum(), rel=1e-9)
         assert where[0] == pytest.approx(np.average(energy[mine], weights=energy[mine]), rel=1e-9)
     assert (np.diff(rows) > 0).all()
+
+
+@given(arrays.arrays(np.float64, (6, 3), elements=st.floats(-1.0, 1.0)))
+def test_packed_directions_are_unit_vectors_within_half_a_degree(vectors):
+    """Three signed bytes a step; a step without direction stays without."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-3).astype(np.float32)
+    back = packing.decode_direction(packing.encode_direction(unit))
+    some = np.linalg.norm(unit, axis=1) > 0
+    assert np.allclose(np.linalg.norm(back[some], axis=1), 1.0, atol=1e-6)
+    assert not back[~some].any()
+    assert ((back * unit).sum(axis=1)[some] > np.cos(np.radians(0.5))).all()

@@ -31,6 +31,7 @@ def bias(excess, limited):
                 "bias_error": [0.001, 0.9, 0.001],
                 "bias_over_sigma_data": [3.0, -9.0, -2.0],
                 "mc_limited": [False, limited, False],
+                "not_quoted": "",
             }
         ),
     )

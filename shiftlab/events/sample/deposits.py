@@ -27,13 +27,14 @@ _LABELLED: Final = (
 DECODING: Final = (
     "x, y, z: running sum of the integers modulo 2^bits, beginning anew at each event's first deposit "
     "(events/offsets); position in cm = position_origin + (sum + 0.5) * position_step. energy (MeV), length (cm), "
-    "electrons: 0 if code is 0, else smallest * exp((code - 1) * log_step). " + _LABELLED
+    "electrons: 0 if code is 0, else smallest * exp((code - 1) * log_step). direction: the integers over their length, "
+    "0 where there is none. " + _LABELLED
 )
-DECODING_EXACT: Final = "position (x, y, z) and length in cm, energy in MeV, bit for bit. " + _LABELLED
+DECODING_EXACT: Final = "position (x, y, z) and length in cm, energy in MeV, direction, bit for bit. " + _LABELLED
 _UNITS: Final = {"position": "cm", "energy": "MeV", "length": "cm", "electrons": "electrons"}
 _LOGARITHMIC: Final = ("energy", "length", "electrons")
 _LABELS: Final = ("semantic", "particle")
-_OPTIONAL: Final = ("electrons", "instance", "particles")
+_OPTIONAL: Final = ("direction", "electrons", "instance", "particles")
 
 
 def encode_deposits(deposits: Deposits, lattice: Lattice | None) -> Rows:
@@ -56,6 +57,9 @@ def encode_deposits(deposits: Deposits, lattice: Lattice | None) -> Rows:
             rows[f"deposits/{name}"] = values.numpy() if lattice is None else _packed(name, values.numpy())
     for name in _LABELS:
         rows[f"deposits/{name}"] = getattr(deposits, name).numpy()
+    if deposits.direction is not None:
+        exact = deposits.direction.numpy()
+        rows["deposits/direction"] = exact if lattice is None else packing.encode_direction(exact)
     if deposits.instance is not None:
         rows["deposits/instance"] = deposits.instance.numpy()
     ends = {"deposits": offsets[1:]}
@@ -135,6 +139,8 @@ class DepositSource(SampleSource):
             for name in _LOGARITHMIC:
                 if name in read:
                     read[name] = packing.decode_log(read[name])
+            if "direction" in read:
+                read["direction"] = packing.decode_direction(read["direction"])
         if self._shifted:
             position -= self._origin
         tensors = {
@@ -170,6 +176,9 @@ def _columns(path: Path, file: Any, version: int, lattice: Lattice | None) -> di
     for name, types in (("electrons", number), ("instance", ("<i4",))):
         if version > 1 and name in file["deposits"]:
             found[name] = column(path, file, f"deposits/{name}", types)
+    if version > 1 and "direction" in file["deposits"]:
+        turn = ("<f4",) if lattice is None else ("|i1",)
+        found["direction"] = column(path, file, "deposits/direction", turn, (3,))
     return found
 
 

@@ -17,8 +17,10 @@ __all__ = [
     "POSITION_STEP",
     "Box",
     "Lattice",
+    "decode_direction",
     "decode_log",
     "difference",
+    "encode_direction",
     "encode_log",
     "merge",
     "restore",
@@ -175,3 +177,17 @@ def merge(
 def _sum(member: NDArray[np.int64], value: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return float64 (count,): ``value`` summed over the rows of each member."""
     return np.bincount(member, weights=value, minlength=count).astype(np.float64)
+
+
+def encode_direction(direction: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Return int8 (row, 3) codes of unit vectors, to half a degree; those of length 0 (no direction) stay 0."""
+    code: NDArray[np.int8] = np.rint(127.0 * direction).astype(np.int8)
+    return code
+
+
+def decode_direction(code: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return float32 (row, 3) unit vectors for codes of ``encode_direction``, 0 where there is no direction."""
+    vector = code.astype(np.float32)
+    length = np.sqrt((vector * vector).sum(axis=1, keepdims=True))
+    unit: NDArray[np.float32] = np.divide(vector, length, out=np.zeros_like(vector), where=length > 0)
+    return unit
