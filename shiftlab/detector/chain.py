@@ -283,8 +283,8 @@ class Detector:
         dead channels and noise included); where several wire planes read it out, their mean.
         """
         prepared = self._prepared(deposits)
+        image = self.image(prepared)  # first, since it refuses what the file lacks
         arriving = self._arriving(prepared, NOMINAL, self.values(NOMINAL)).electrons
-        image = self.image(prepared)
         total = float(arriving.sum()) * self.geometry.views
         events = max(len(prepared), 1)
         return {

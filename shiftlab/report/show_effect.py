@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from shiftlab.detector import Detector, Effect, Nuisance, Parameter, Prepared, Universe
@@ -346,6 +347,9 @@ def _bar(figure: Figure, drawn_pixels: PathCollection, axes: Axes, label: str) -
     bar = figure.colorbar(drawn_pixels, ax=axes, location="bottom", aspect=30, pad=0.02)
     bar.set_label(label, loc="center")
     plain_ticks(bar)
+    if not isinstance(bar.norm, LogNorm):
+        bar.locator = MaxNLocator(4)  # numbers of many digits would run into each other
+        bar.update_ticks()
 
 
 def _signed_scale(difference: Floats) -> Normalize:

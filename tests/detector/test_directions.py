@@ -127,6 +127,8 @@ def test_without_directions_the_ellipsoid_is_refused(straight):
         detector().image(blind, EMB)
     with pytest.raises(ConfigError, match=r"'nominal' cannot be recorded: .* needs cosine.*directions=local"):
         detector(model=2.0).image(blind)
+    with pytest.raises(ConfigError, match=r"'nominal' cannot be recorded: .* needs cosine.*directions=local"):
+        detector(model=2.0).summary(blind)
     assert detector(model=2.0).refused(blind) == tuple(f"recombination_emb_{p}" for p in ("alpha", "beta90", "r"))
     assert detector().refused(blind) == ()
     assert len(detector().image(blind)) == len(blind)
