@@ -286,9 +286,9 @@ def _response(axes: Axes, given: Recorder, displacement: Displacement, nominal: 
     def moved(strength: float) -> dict[str, float]:
         tokens = in_units(given.tokens(displacement.universe(strength)), "MeV")
         change = quantity.change(before, quantity.of_tokens(tokens))
-        return {"mean": float(change.mean()), "rms": float(np.sqrt((change**2).mean()))}
+        return {f"mean of {len(before)} tokens": float(change.mean()), "rms": float(np.sqrt((change**2).mean()))}
 
     if quantity.column == "log_E":
         response_curve(axes, displacement, measure, share, STRENGTHS)
     else:
-        response_curve(axes, displacement, moved, f"change of {quantity.label}, {len(before)} tokens", STRENGTHS)
+        response_curve(axes, displacement, moved, f"change of {quantity.label}", STRENGTHS)
