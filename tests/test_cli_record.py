@@ -88,14 +88,14 @@ def test_an_origin_moves_the_events_against_the_detector_and_what_is_lost_is_sai
 
 def test_deposits_in_another_medium_are_refused(tmp_path, capsys):
     assert cli.main(["record", str(DATA / "geant4_singles.h5"), str(tmp_path / "out.h5")]) == 2
-    assert "the strips of this detector are G4_POLYSTYRENE" in capsys.readouterr().err
+    assert "this detector is made of G4_POLYSTYRENE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["detector=minerva"], "Did you mean 'minerva_like'"),
-        (["detector=pixel_lar"], "gives images, not tokens"),
+        (["detector=pixel_lar"], "this detector is made of G4_lAr"),
         (["toy.blob_enrgy=2"], "Did you mean 'blob_energy'"),
         (["batch=0"], "at least 1 is wanted"),
         (["origin=3"], "three numbers are wanted"),

@@ -1,4 +1,4 @@
-"""The sub-command that sends deposits through a scintillator detector: ``shiftlab record``."""
+"""The sub-command that sends events through a detector, in any universe: ``shiftlab record``."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
 if TYPE_CHECKING:
-    from shiftlab.detector import ScintillatorDetector, TokenDetector, Universe
-    from shiftlab.events import BadEvent, Tokens
+    from shiftlab.detector import Detector, ScintillatorDetector, TokenDetector, Universe
+    from shiftlab.events import BadEvent, Image, Tokens
 
 __all__ = ["add"]
 
 _DESCRIPTION = """\
-Send the deposits of a file through a scintillator detector and write the tokens that it reconstructs; with
-detector=minerva_tokens FILE holds tokens already, which are shifted. OUT is a token file of minerva-ml where it ends in
-.pb (held in memory until it is written), else a sample file of this project, which names the universe. The same events,
-detector, seed and universe give the same tokens for any batch."""
+Send the deposits of a file through a detector and write what it records: detector=minerva_like reconstructs tokens,
+detector=pixel_lar or wire_lar gives images; with detector=minerva_tokens FILE holds tokens already, which are shifted.
+OUT is a sample file of this project, which names the universe; tokens go to a file of minerva-ml where OUT ends in .pb
+(held in memory until it is written). The same events, detector, seed and universe give the same for any batch."""
 
-_MEDIUM = "G4_POLYSTYRENE"
-"""Geant4's name of what strips are made of; files that do not name their medium are taken at the user's word."""
+_STRIPS: Final = ("G4_POLYSTYRENE",)
+_ARGON: Final = ("G4_lAr", "LAr")
+"""Names of what a detector is made of; files that do not name their medium are taken at the user's word."""
 
 _HANDED_ON = ("acknowledgement", "command", "licence", "limits", "recipe", "simulator", "sources")
 """What a sample of deposits says of itself that holds for its tokens as well."""
@@ -45,7 +46,7 @@ class _Recording:
         origin: subtracted from places, cm.
     """
 
-    detector: ScintillatorDetector | TokenDetector
+    detector: Detector | ScintillatorDetector | TokenDetector
     settings: dict[str, Any]
     universe: Universe
     batch: int
@@ -55,10 +56,10 @@ class _Recording:
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the sub-command to the parser."""
     record = commands.add_parser(
-        "record", parents=[common], help="send deposits through a detector that gives tokens", description=_DESCRIPTION
+        "record", parents=[common], help="send events through a detector, in any universe", description=_DESCRIPTION
     )
     record.add_argument("file", type=Path, help="deposits that say which particle made them (minerva_tokens: tokens)")
-    record.add_argument("out", type=Path, help="tokens: NAME.pb or NAME.h5")
+    record.add_argument("out", type=Path, help="images: NAME.h5; tokens: NAME.pb or NAME.h5")
     record.add_argument(
         "words",
         nargs="*",
@@ -74,35 +75,39 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _record(given: argparse.Namespace) -> int:
     """Record a file and say how fast."""
     asked = _asked(given.words)
-    from shiftlab.detector import TokenDetector
+    from shiftlab.detector import Detector, TokenDetector
     from shiftlab.events import open_events
 
+    images = isinstance(asked.detector, Detector)
+    if images and given.out.suffix == ".pb":
+        raise ConfigError(f"{given.out}: detector '{asked.detector.name}' gives images, which go to NAME.h5.")
     wanted = "tokens" if isinstance(asked.detector, TokenDetector) else "deposits"
     with open_events(given.file) as source:
         events = len(source)
         if source.holds != wanted:
             raise DataError(f"{given.file}: holds {source.holds}; detector '{asked.detector.name}' takes {wanted}.")
         said = source.describe().attributes
-    material = said.get("material", _MEDIUM)
-    if not material.startswith(_MEDIUM):
-        raise DataError(f"{given.file}: deposits in {material}; the strips of this detector are {_MEDIUM}.")
+    made_of = _ARGON if images else _STRIPS
+    material = said.get("material", made_of[0])
+    if not material.startswith(made_of):
+        raise DataError(f"{given.file}: deposits in {material}; this detector is made of {made_of[0]}.")
     bad: list[BadEvent] | None = [] if given.skip_bad else None
     started = time.monotonic()
     energy = {"all": 0.0, "outside": 0.0}
-    pieces = _tokens(given.file, asked, events, bad, energy)
+    pieces = _recorded(given.file, asked, events, bad, energy)
     made = {"detector": asked.settings, wanted: given.file.name, "universe": asked.universe.to_dict()}
     handed = {name: said[name] for name in _HANDED_ON if name in said}
     if given.out.suffix == ".pb":
-        count, tokens = _write_archive(given.out, pieces)
+        count, rows = _write_archive(given.out, pieces)
     else:
-        count, tokens = _write_sample(given.out, pieces, made, handed)
+        count, rows = _write_sample(given.out, pieces, "images" if images else "tokens", made, handed)
     seconds = max(time.monotonic() - started, 1e-9)
-    print(f"{given.out}: {count} events, {tokens} tokens; {count / seconds:.0f} events/s")
+    print(f"{given.out}: {count} events, {rows} {'cells' if images else 'tokens'}; {count / seconds:.0f} events/s")
     if wanted == "deposits":
         lost = energy["outside"] / max(energy["all"], 1e-9)
-        print(
-            f"{lost:.1%} of the energy lies outside the strips" + ("; is origin=[x,y,z] right?" if lost > 0.5 else "")
-        )
+        where = "detector" if images else "strips"
+        hint = "; is origin=[x,y,z] right?" if lost > 0.5 else ""
+        print(f"{lost:.1%} of the energy lies outside the {where}{hint}")
     for one in bad or ():
         print(f"  left out event {one.number}: {one.reason}")
     return 0
@@ -114,7 +119,7 @@ def _asked(words: Sequence[str]) -> _Recording:
     from omegaconf.errors import OmegaConfBaseException
 
     from shiftlab.config import config_dir, options
-    from shiftlab.detector import ScintillatorDetector, TokenDetector
+    from shiftlab.detector import Detector, ScintillatorDetector, TokenDetector
 
     for word in words:
         if "=" not in word:
@@ -128,18 +133,15 @@ def _asked(words: Sequence[str]) -> _Recording:
     if name not in options("detector"):
         raise UnknownNameError("detector", name, options("detector"))
     declared = OmegaConf.load(config_dir() / "detector" / f"{name}.yaml")
-    if "toy" not in declared and "geometry" in declared:
-        raise ConfigError(
-            f"detector={name} gives images, not tokens; `shiftlab record` takes detector=minerva_like (deposits) or "
-            "detector=minerva_tokens (tokens)."
-        )
     settings: Any = OmegaConf.to_container(OmegaConf.merge(declared, typed))
     batch = own.get("batch", 256)
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"batch={batch}: a whole number of events of at least 1 is wanted.")
-    kind = ScintillatorDetector if "toy" in declared else TokenDetector
+    kind = ScintillatorDetector if "toy" in declared else Detector if "geometry" in declared else TokenDetector
     detector, universe = kind.from_config(settings), _universe(own)
-    detector.values(universe)
+    detector.check(universe)
+    if kind is Detector and universe.recalibrate == "mip":
+        raise ConfigError("recalibrate=mip: images need a muon sample for it, which `shiftlab run` takes; here: exact.")
     return _Recording(detector, settings, universe, batch, _origin(own.get("origin", [0.0, 0.0, 0.0])))
 
 
@@ -170,17 +172,17 @@ def _origin(value: Any) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _tokens(
+def _recorded(
     file: Path,
     asked: _Recording,
     events: int,
     bad: list[BadEvent] | None,
     energy: dict[str, float],
-) -> Iterator[Tokens]:
-    """Give the tokens batch by batch, with a bar on a terminal; ``energy`` gets all of it, and what no strip sees."""
+) -> Iterator[Tokens | Image]:
+    """Give what is recorded batch by batch, with a bar on a terminal; ``energy`` gets all, and what lies outside."""
     from tqdm import tqdm
 
-    from shiftlab.detector import TokenDetector
+    from shiftlab.detector import Detector, TokenDetector
     from shiftlab.events import stream
 
     with tqdm(total=events, unit="event", desc=file.name, disable=not sys.stderr.isatty()) as bar:
@@ -188,14 +190,17 @@ def _tokens(
             if isinstance(asked.detector, TokenDetector):
                 yield asked.detector.record(piece, asked.universe)
             else:
-                yield asked.detector.tokens(piece, asked.universe)
+                if isinstance(asked.detector, Detector):
+                    yield asked.detector.image(piece, asked.universe)
+                else:
+                    yield asked.detector.tokens(piece, asked.universe)
                 inside = asked.detector.geometry.inside(piece.position)
                 energy["all"] += float(piece.energy.double().sum())
                 energy["outside"] += float(piece.energy[~inside].double().sum())
             bar.update(len(piece))
 
 
-def _write_archive(out: Path, pieces: Iterator[Tokens]) -> tuple[int, int]:
+def _write_archive(out: Path, pieces: Iterator[Any]) -> tuple[int, int]:
     from shiftlab.events import concatenate_tokens
     from shiftlab.events.minerva_ml import write_minerva_ml
 
@@ -204,7 +209,14 @@ def _write_archive(out: Path, pieces: Iterator[Tokens]) -> tuple[int, int]:
     return len(tokens), len(tokens.particle)
 
 
-def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any], handed: dict[str, str]) -> tuple[int, int]:
+def _write_sample(
+    out: Path,
+    pieces: Iterator[Tokens | Image],
+    holds: Literal["images", "tokens"],
+    made: dict[str, Any],
+    handed: dict[str, str],
+) -> tuple[int, int]:
+    """Write piece after piece; return the number of events, and of cells or tokens."""
     from shiftlab.events.sample import SampleWriter
     from shiftlab.provenance import canonical_json
 
@@ -212,8 +224,8 @@ def _write_sample(out: Path, pieces: Iterator[Tokens], made: dict[str, Any], han
     taken: dict[str, str | float | int] = {one: made[one] for one in ("deposits", "tokens") if one in made}
     said = {"detector": canonical_json(made["detector"]), "universe": canonical_json(made["universe"])}
     attributes: dict[str, str | float | int] = {**handed, **taken, **said}
-    with SampleWriter(out, holds="tokens", attributes=attributes, provenance={"recorded": made}) as writer:
+    with SampleWriter(out, holds=holds, attributes=attributes, provenance={"recorded": made}) as writer:
         for piece in pieces:
             writer.append(piece)
-            count += len(piece.particle)
+            count += int(piece.offsets[-1])
         return len(writer), count
