@@ -70,6 +70,8 @@ class WireModification(Effect[Cells]):
             "shaping_stretch",
             "field_response_mix",
             "charge_yield_amplitude",
+            "gain_scale",
+            "recombination_emb_r",
         )
     )
     needs: ClassVar[tuple[str, ...]] = ("event", "cell", "electrons")

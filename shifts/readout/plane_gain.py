@@ -46,8 +46,8 @@ class PlaneGain(Effect[Cells]):
             (0.5, 1.5),
             identity=1.0,
             algebra="multiply",
-            source="spread of the constants of ICARUS's four TPCs (icaruscode normtools_icarus.fcl)",
-            confidence="A",
+            source="spread of the constants of ICARUS's four TPCs (icaruscode normtools_icarus.fcl), taken as a plane's",
+            confidence="C",
             doc="Gain of the planes between the first and the last, relative to nominal.",
         ),
         Parameter(
@@ -58,8 +58,8 @@ class PlaneGain(Effect[Cells]):
             (0.5, 1.5),
             identity=1.0,
             algebra="multiply",
-            source="spread of the constants of ICARUS's four TPCs (icaruscode normtools_icarus.fcl)",
-            confidence="A",
+            source="spread of the constants of ICARUS's four TPCs (icaruscode normtools_icarus.fcl), taken as a plane's",
+            confidence="C",
             doc="Gain of the last plane, which collects, relative to nominal.",
         ),
     )
