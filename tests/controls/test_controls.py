@@ -68,7 +68,7 @@ def relabelled(responses: Responses, task: str, rows: slice) -> xr.Dataset:
     value = np.zeros((2 * PAIRS + 1, PAIRS))
     for k in range(PAIRS):
         value[1 + 2 * k, k], value[2 + 2 * k, k] = 1.0, -1.0
-    return data.drop_vars(["nuisance", "nuisance_value"]).assign_coords(
+    return data.drop_vars(["nuisance", "nuisance_value", "one_sided"]).assign_coords(
         universe=["nominal", *names],
         group=("universe", ["nominal", *["unisim"] * (2 * PAIRS)]),
         throw=("universe", np.zeros(2 * PAIRS + 1, dtype=np.int64)),
