@@ -19,7 +19,7 @@ from shiftlab.detector.fitting import refuse_unfit
 from shiftlab.detector.geometry import Geometry
 from shiftlab.detector.medium import Medium
 from shiftlab.detector.missing import missing_fields, refuse_missing, refused_nuisances
-from shiftlab.detector.nuisances import Nuisance, Values, nuisances_of, values_of
+from shiftlab.detector.nuisances import Displaceable, Nuisance, Values
 from shiftlab.detector.prepared import Prepared, prepare
 from shiftlab.detector.recording import Batch, Pass, Step, steps_of
 from shiftlab.detector.state import Charge
@@ -43,7 +43,7 @@ _ORIGIN = (
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detector(Displaceable):
     """A detector and its uncertainties.
 
     Attributes:
@@ -100,20 +100,6 @@ class Detector:
             ConfigError: a key or value is not allowed; the message names it.
         """
         return cls(*settings(config))
-
-    @property
-    def nuisances(self) -> tuple[Nuisance, ...]:
-        """The parameters with an uncertainty that act in the nominal detector, in chain order."""
-        return nuisances_of(self.effects)
-
-    def values(self, universe: Universe) -> dict[str, dict[str, float]]:
-        """Return the physical value of every parameter of every effect in a universe.
-
-        Raises:
-            UnknownNameError: the universe names a nuisance that the detector does not have.
-            ConfigError: a value is outside its bounds, or the parameter does not act in this universe.
-        """
-        return values_of(self.effects, universe)
 
     def prepare(self, deposits: Deposits, variations: Mapping[str, Twin] | None = None) -> Prepared:
         """Return what no universe changes about ``deposits``; to be kept and recorded in many universes.

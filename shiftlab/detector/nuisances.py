@@ -11,7 +11,7 @@ from shiftlab.detector.parameter import Parameter
 from shiftlab.detector.universe import Universe
 from shiftlab.errors import ConfigError, UnknownNameError
 
-__all__ = ["Nuisance", "Values", "nuisances_of", "values_of"]
+__all__ = ["Displaceable", "Nuisance", "Values", "nuisances_of", "values_of"]
 
 Values: TypeAlias = Mapping[str, Mapping[str, float]]
 """Physical values by effect and parameter."""
@@ -30,6 +30,30 @@ class Nuisance:
     name: str
     effect: str
     parameter: Parameter
+
+
+class Displaceable:
+    """What every kind of detector has: effects, the nuisances among their parameters, and their values."""
+
+    effects: tuple[Effect[Any], ...]
+
+    @property
+    def nuisances(self) -> tuple[Nuisance, ...]:
+        """The parameters with an uncertainty that act in the nominal detector, in chain order."""
+        return nuisances_of(self.effects)
+
+    def values(self, universe: Universe) -> dict[str, dict[str, float]]:
+        """Return the physical value of every parameter of every effect in a universe.
+
+        Raises:
+            UnknownNameError: the universe names a nuisance that the detector does not have.
+            ConfigError: a value is outside its bounds, or the parameter does not act in this universe.
+        """
+        return values_of(self.effects, universe)
+
+    def check(self, universe: Universe) -> None:
+        """Raise ConfigError where a universe cannot be recorded, whatever the events; errors as for ``values``."""
+        self.values(universe)
 
 
 def nuisances_of(effects: Sequence[Effect[Any]]) -> tuple[Nuisance, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.detector.effect import SCINTILLATOR_STAGES, Effect, effects
-from shiftlab.detector.nuisances import Nuisance, Values, nuisances_of, values_of
+from shiftlab.detector.nuisances import Displaceable, Values
 from shiftlab.detector.scintillator.clusters import Clusters, clusters
 from shiftlab.detector.scintillator.configuration import settings
 from shiftlab.detector.scintillator.owners import Owners, owners, with_nobody
@@ -58,7 +58,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class ScintillatorDetector:
+class ScintillatorDetector(Displaceable):
     """A stack of planes of triangular scintillator strips with a toy reconstruction.
 
     Attributes:
@@ -98,24 +98,6 @@ class ScintillatorDetector:
             ConfigError: a key or value is not allowed; the message names it.
         """
         return cls(*settings(config))
-
-    @property
-    def nuisances(self) -> tuple[Nuisance, ...]:
-        """The parameters with an uncertainty that act in the nominal detector, in chain order."""
-        return nuisances_of(self.effects)
-
-    def values(self, universe: Universe) -> dict[str, dict[str, float]]:
-        """Return the physical value of every parameter of every effect in a universe.
-
-        Raises:
-            UnknownNameError: the universe names a nuisance that the detector does not have.
-            ConfigError: a value is outside its bounds, or the parameter does not act in this universe.
-        """
-        return values_of(self.effects, universe)
-
-    def check(self, universe: Universe) -> None:
-        """Raise ConfigError where a universe cannot be recorded, whatever the events; errors as for ``values``."""
-        self.values(universe)
 
     def tokens(self, deposits: Deposits, universe: Universe = NOMINAL) -> Tokens:
         """Return the tokens of every event; an event without light has none and keeps its place.

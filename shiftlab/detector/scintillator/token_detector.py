@@ -8,7 +8,7 @@ from typing import Any
 
 from shiftlab.detector.configuration import allowed_pairs, chosen_effects
 from shiftlab.detector.effect import Effect
-from shiftlab.detector.nuisances import Nuisance, nuisances_of, values_of
+from shiftlab.detector.nuisances import Displaceable
 from shiftlab.detector.scintillator.configuration import refuse_unknown, whole
 from shiftlab.detector.scintillator.stages import TOKEN_STAGES, ordered, weighed
 from shiftlab.detector.universe import NOMINAL, Universe
@@ -18,7 +18,7 @@ __all__ = ["TokenDetector"]
 
 
 @dataclass(frozen=True)
-class TokenDetector:
+class TokenDetector(Displaceable):
     """A detector of which only the tokens are known; its effects are those of the stages ``token`` and ``weigh``.
 
     Attributes:
@@ -52,24 +52,6 @@ class TokenDetector:
         refuse_unknown("detector", config, ("name", "seed", "effects", "allow_double_counting"))
         seed = whole("detector.seed", config.get("seed", 1))
         return cls(chosen_effects(config), str(config.get("name", "tokens")), seed, allowed_pairs(config))
-
-    @property
-    def nuisances(self) -> tuple[Nuisance, ...]:
-        """The parameters with an uncertainty, in chain order."""
-        return nuisances_of(self.effects)
-
-    def values(self, universe: Universe) -> dict[str, dict[str, float]]:
-        """Return the physical value of every parameter of every effect in a universe.
-
-        Raises:
-            UnknownNameError: the universe names a nuisance that the detector does not have.
-            ConfigError: a value is outside its bounds, or the parameter does not act in this universe.
-        """
-        return values_of(self.effects, universe)
-
-    def check(self, universe: Universe) -> None:
-        """Raise ConfigError where a universe cannot be recorded, whatever the events; errors as for ``values``."""
-        self.values(universe)
 
     def record(self, tokens: Tokens, universe: Universe = NOMINAL) -> Tokens:
         """Return the tokens as they would be in a universe; errors as for ``values``, and those of the effects."""
