@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from torch import Generator, Tensor
 
 from shiftlab.arms.arm import Outputs
-from shiftlab.arms.body import BodyShape
-from shiftlab.arms.contract import InputContract
-from shiftlab.arms.masked_modelling import MaskedModel, hide
+from shiftlab.arms.body import Body
 from shiftlab.arms.network import Network
 from shiftlab.arms.network_arm import NetworkArm
 from shiftlab.arms.network_training import fit_heads, seeded
+from shiftlab.arms.objectives.masked_modelling import MaskedModelling
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Workshop, presentations, train
@@ -30,9 +29,9 @@ class Foundation(NetworkArm):
     letter = "A"
 
     @classmethod
-    def fresh(cls, tasks: Sequence[Task], shape: BodyShape, contract: InputContract) -> dict[str, Network]:
+    def fresh(cls, tasks: Sequence[Task], body: Callable[[], Body]) -> dict[str, Network]:
         """Return one untrained network with all heads."""
-        return {"shared": Network(tasks, shape, contract)}
+        return {"shared": Network(body(), tasks)}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -54,13 +53,12 @@ class Foundation(NetworkArm):
         """Pre-train the body on all events without labels, freeze it, then train one head after another."""
         label = f"{cls.name} seed{seed}"
         with seeded(seed, cls.name):
-            networks = cls.fresh(tasks, recipe.shape, data.contract)
+            networks = cls.fresh(tasks, lambda: recipe.fresh_body(data.contract))
             network = networks["shared"].to(data.label.device)
-            model = MaskedModel(network.body, data.contract).to(data.label.device)
+            model = MaskedModelling(network.body).to(data.label.device)
 
         def loss(rows: Tensor, generator: Generator) -> Tensor:
-            patches = data.batch(rows, generator).patches
-            value: Tensor = model(patches, hide(patches, recipe.hidden, generator))
+            value: Tensor = model(data.batch(rows, generator).patches, generator)
             return value
 
         batches = presentations(data.seen, data.size, recipe.body, recipe.batch, seed)

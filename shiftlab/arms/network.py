@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shiftlab.arms.body import Body, BodyShape, Layout
+from shiftlab.arms.body import Body
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.heads import head_for
 from shiftlab.arms.observation import Observation
@@ -36,12 +36,17 @@ def batches(lengths: Sequence[int], tokens: int = PADDED_TOKENS) -> Iterator[tup
 class Network(nn.Module):
     """One body and a head for each task."""
 
-    def __init__(self, tasks: Sequence[Task], shape: BodyShape, contract: InputContract) -> None:
-        """Make an untrained network."""
+    def __init__(self, body: Body, tasks: Sequence[Task]) -> None:
+        """Join a body and fresh heads."""
         super().__init__()
-        self.contract = contract
-        self.body = Body(shape, contract)
-        self.heads = nn.ModuleDict({task.name: head_for(task, self.body.features, contract) for task in tasks})
+        self.body = body
+        self.heads = nn.ModuleDict({task.name: head_for(task, body) for task in tasks})
+
+    @property
+    def contract(self) -> InputContract:
+        """What images must be."""
+        contract: InputContract = self.body.contract
+        return contract
 
     def answer(self, observation: Observation, tasks: Sequence[Task]) -> dict[str, NDArray[np.float32]]:
         """Return float32 (scored event, output) per task; one body pass feeds all of them."""
@@ -77,10 +82,9 @@ class Network(nn.Module):
         }
         for first, last in batches(patches.lengths.tolist()):
             batch = patches.between(first, last)
-            layout = Layout.of(batch)
-            features = self.body(batch, layout)
+            encoded = self.body(batch)
             for task in tasks:
-                raw = self.heads[task.name](features, batch, layout)
+                raw = self.heads[task.name](encoded)
                 if isinstance(task, VoxelTask):
                     answers[task.name][batch.order] = raw.argmax(dim=1)
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shiftlab.arms.arm import Arm
-from shiftlab.arms.body import BodyShape
+from shiftlab.arms.bodies import bodies
+from shiftlab.arms.bodies.patch_transformer import PatchTransformer
+from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import (
     arm_folder,
     load_record,
@@ -57,8 +59,8 @@ class NetworkArm(Arm):
 
     @classmethod
     @abstractmethod
-    def fresh(cls, tasks: Sequence[Task], shape: BodyShape, contract: InputContract) -> dict[str, Network]:
-        """Return untrained networks for the tasks."""
+    def fresh(cls, tasks: Sequence[Task], body: Callable[[], Body]) -> dict[str, Network]:
+        """Return untrained networks for the tasks, on bodies that ``body`` makes."""
 
     def save(self, folder: Path) -> None:
         """Write record, weights and, once per ``folder``, the training vertices."""
@@ -69,7 +71,7 @@ class NetworkArm(Arm):
             "seed": self.seed,
             "tasks": list(self.tasks),
             "contract": self.contract.plain(),
-            "body": first.body.shape.plain(),
+            "body": {"name": first.body.name, **first.body.plain()},
         }
         save_vertices(folder, self.training_vertices)
         save_weights(own, self.networks)
@@ -81,7 +83,9 @@ class NetworkArm(Arm):
         own = arm_folder(folder, cls.name, seed)
         record = load_record(own)
         contract = InputContract.from_plain(record["contract"])
-        networks = cls.fresh(named_tasks(record["tasks"]), BodyShape(**record["body"]), contract)
+        size = dict(record["body"])
+        kind = bodies().get(size.pop("name", PatchTransformer.name))
+        networks = cls.fresh(named_tasks(record["tasks"]), lambda: kind.fresh(size, contract))
         arm = cls(seed, networks, record, load_vertices(folder))
         load_weights(own, arm.networks)
         arm.networks.to(device)

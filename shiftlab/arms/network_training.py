@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from torch import Generator, Tensor
 
-from shiftlab.arms.body import Layout
 from shiftlab.arms.network import Network
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Run, keyed, presentations, train
@@ -46,10 +45,9 @@ def fit_heads(
     def loss(rows: Tensor, generator: Generator) -> Tensor:
         """Return the task's loss of the events at ``rows``; a frozen body keeps no gradients."""
         batch = data.batch(rows, generator)
-        layout = Layout.of(batch.patches)
         with torch.set_grad_enabled(not frozen):
-            features = network.body(batch.patches, layout)
-        raw = head(features, batch.patches, layout)
+            encoded = network.body(batch.patches)
+        raw = head(encoded)
         target = batch.label if isinstance(task, VoxelTask) else batch.targets[task.name]
         return task.loss(raw, target)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from shiftlab.arms.body import BodyShape
+from shiftlab.arms.bodies import bodies
+from shiftlab.arms.body import Body
 
 __all__ = ["Recipe"]
 
@@ -30,11 +32,11 @@ class Recipe:
         decay: Weight decay.
         warm_up: Fraction of the steps in which the rate climbs from 0; then it falls as a cosine to 0.
         clip: Largest norm of the gradient.
-        hidden: Fraction of an event's patches that pre-training hides.
         event_trees: Boosting rounds of the classic arm's models of events.
         voxel_trees: The same of its models of blocks of voxels.
         voxel_events: Events whose blocks train those.
-        shape: Size of the bodies.
+        network: Name of the bodies.
+        size: Their size: one of their names, or the numbers themselves.
     """
 
     body: int = 25_000
@@ -50,11 +52,15 @@ class Recipe:
     decay: float = 0.05
     warm_up: float = 0.05
     clip: float = 1.0
-    hidden: float = 0.6
     event_trees: int = 200
     voxel_trees: int = 16
     voxel_events: int = 4_000
-    shape: BodyShape = field(default_factory=BodyShape)
+    network: str = "patch_transformer"
+    size: str | Mapping[str, Any] = "tiny"
+
+    def fresh_body(self, contract: Any) -> Body:
+        """Return an untrained body for input of the given contract."""
+        return bodies().get(self.network).fresh(self.size, contract)
 
     def rate_at(self, step: int, steps: int, peak: float) -> float:
         """Return the learning rate of step ``step`` (from 0) of ``steps``."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from shiftlab.arms.arm import Outputs
-from shiftlab.arms.body import BodyShape
-from shiftlab.arms.contract import InputContract
+from shiftlab.arms.body import Body
 from shiftlab.arms.network import Network
 from shiftlab.arms.network_arm import NetworkArm
 from shiftlab.arms.network_training import fit_heads, seeded
@@ -27,9 +26,9 @@ class Scratch(NetworkArm):
     letter = "C"
 
     @classmethod
-    def fresh(cls, tasks: Sequence[Task], shape: BodyShape, contract: InputContract) -> dict[str, Network]:
+    def fresh(cls, tasks: Sequence[Task], body: Callable[[], Body]) -> dict[str, Network]:
         """Return one untrained network per task."""
-        return {task.name: Network((task,), shape, contract) for task in tasks}
+        return {task.name: Network(body(), (task,)) for task in tasks}
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -55,7 +54,7 @@ class Scratch(NetworkArm):
         networks, curves = {}, {}
         for task in tasks:
             with seeded(seed, cls.name, task.name):
-                network = cls.fresh((task,), recipe.shape, data.contract)[task.name].to(data.label.device)
+                network = cls.fresh((task,), lambda: recipe.fresh_body(data.contract))[task.name].to(data.label.device)
             run = workshop.run(f"{cls.name} seed{seed} {task.name}", seed)
             own = recipe.from_scratch(task.name)
             curves[task.name] = fit_heads(run, network, task, data, own, own.scratch, own.scratch_rate)

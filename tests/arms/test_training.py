@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from shiftlab.arms.foundation import Foundation
-from shiftlab.arms.masked_modelling import MaskedModel, hide
 from shiftlab.arms.network import Network
 from shiftlab.arms.network_training import fit_heads, seeded
+from shiftlab.arms.objectives.masked_modelling import MaskedModelling, hide
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.scratch import Scratch
 from shiftlab.arms.training import Deadline, Run, Workshop, keyed, presentations, train
@@ -123,9 +123,9 @@ def test_hidden_patches_do_not_reach_the_encoder(lesson, recipe):
     kept = patches.keep(~hidden)
     assert not torch.isin(patches.order[hidden[patches.voxel_patch]], kept.order).any()
     with seeded(0):
-        model = MaskedModel(Network(TASKS, recipe.shape, lesson.contract).body, lesson.contract)
+        model = MaskedModelling(recipe.fresh_body(lesson.contract))
     brighter = replace(patches, value=patches.value + 3.0 * hidden[patches.voxel_patch])
-    one, two = (model(one, hidden) for one in (patches, brighter))
+    one, two = (model.loss(one, hidden) for one in (patches, brighter))
     assert not torch.equal(one, two)  # the target moved,
     difference = torch.autograd.grad(two - one, model.body.parameters(), allow_unused=True)
     assert any(value is not None for value in difference)
@@ -134,11 +134,10 @@ def test_hidden_patches_do_not_reach_the_encoder(lesson, recipe):
 
 def test_pre_training_lowers_its_loss(lesson, recipe, tmp_path):
     with seeded(0):
-        model = MaskedModel(Network(TASKS, recipe.shape, lesson.contract).body, lesson.contract)
+        model = MaskedModelling(recipe.fresh_body(lesson.contract))
 
     def loss(rows, generator):
-        patches = lesson.batch(rows, generator).patches
-        return model(patches, hide(patches, 0.6, generator))
+        return model(lesson.batch(rows, generator).patches, generator)
 
     batches = presentations(lesson.seen, lesson.size, 320, 8, 0)
     run = Run("body", 0, tmp_path / "state", "x")
@@ -149,14 +148,14 @@ def test_pre_training_lowers_its_loss(lesson, recipe, tmp_path):
 def test_a_network_learns_tracks_from_clouds(lesson, recipe, tmp_path):
     (flavour,) = named_tasks(["flavour"])
     with seeded(0):
-        network = Network([flavour], recipe.shape, lesson.contract)
+        network = Network(recipe.fresh_body(lesson.contract), [flavour])
     curve = fit_heads(Run("flavour", 0, tmp_path / "state", "x"), network, flavour, lesson, recipe, 320, 3e-3)
     assert curve[-1] < 0.7 * curve[0]
 
 
 def test_heads_leave_the_frozen_body_as_it_was(lesson, recipe, tmp_path):
     with seeded(0):
-        network = Network(TASKS, recipe.shape, lesson.contract)
+        network = Network(recipe.fresh_body(lesson.contract), TASKS)
     network.body.requires_grad_(False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     (energy,) = named_tasks(["energy"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shiftlab.arms.body import Body, BodyShape, Layout
+from shiftlab.arms.bodies.patch_transformer import PatchTransformer
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.network import batches
 from shiftlab.arms.patches import group
@@ -37,7 +37,7 @@ def test_the_body_passes_events_at_the_rate_that_the_demo_needs() -> None:
     contract = InputContract()
     patches = group(_image(), contract)
     patches = patches.take(torch.argsort(patches.lengths))
-    body = Body(BodyShape(), contract).eval()
+    body = PatchTransformer.fresh("tiny", contract).eval()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -47,7 +47,7 @@ def test_the_body_passes_events_at_the_rate_that_the_demo_needs() -> None:
                 start = time.perf_counter()
                 for first, last in batches(patches.lengths.tolist()):
                     batch = patches.between(first, last)
-                    body(batch, Layout.of(batch))
+                    body(batch)
                 times.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
