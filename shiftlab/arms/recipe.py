@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final
 
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
+from shiftlab.errors import ConfigError
 
 __all__ = ["Recipe"]
+
+_PRECISIONS: Final = ("float32", "bf16")
+_OPTIONAL: Final = ("ema", "validation", "validate_every", "patience", "precision", "compile", "pieces")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,14 @@ class Recipe:
         decay: Weight decay.
         warm_up: Fraction of the steps in which the rate climbs from 0; then it falls as a cosine to 0.
         clip: Largest norm of the gradient.
+        ema: Decay per step of the running average of the weights; 0 for no average.
+        validation: Fraction of the training vertices that is held out to judge the training; 0 for none.
+        validate_every: Steps between two validations; a twentieth of the training when 0.
+        patience: Validations without a lower loss after which a training ends; 0 for never.
+        precision: ``float32``, or ``bf16`` for matrix products in bfloat16 with weights in float32.
+        compile: Compile the repeated blocks of a network (``torch.compile``).
+        pieces: Equal parts that each step's events are cut into, with draws of their own; processes that train
+            together take whole pieces, and one process sums the gradients of its pieces one after another.
         event_trees: Boosting rounds of the classic arm's models of events.
         voxel_trees: The same of its models of blocks of voxels.
         voxel_events: Events whose blocks train those.
@@ -52,6 +64,13 @@ class Recipe:
     decay: float = 0.05
     warm_up: float = 0.05
     clip: float = 1.0
+    ema: float = 0.0
+    validation: float = 0.0
+    validate_every: int = 0
+    patience: int = 0
+    precision: str = "float32"
+    compile: bool = False
+    pieces: int = 1
     event_trees: int = 200
     voxel_trees: int = 16
     voxel_events: int = 4_000
@@ -61,6 +80,34 @@ class Recipe:
     def fresh_body(self, contract: Any) -> Body:
         """Return an untrained body for input of the given contract."""
         return bodies().get(self.network).fresh(self.size, contract)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no sense.
+
+        Raises:
+            ConfigError: a setting is out of its range.
+        """
+        if self.precision not in _PRECISIONS:
+            raise ConfigError(f"recipe.precision is '{self.precision}'; it is one of {', '.join(_PRECISIONS)}.")
+        for name in ("ema", "validation"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ConfigError(f"recipe.{name} is {value}; it lies in [0, 1).")
+        for name, least in (("validate_every", 0), ("patience", 0), ("pieces", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it is {least} or more.")
+
+    def adjusted(
+        self, *, validate_every: int | None, patience: int | None, ema: float | None, precision: str | None
+    ) -> Recipe:
+        """Return the settings with those replaced that are not None."""
+        return replace(
+            self,
+            validate_every=self.validate_every if validate_every is None else validate_every,
+            patience=self.patience if patience is None else patience,
+            ema=self.ema if ema is None else ema,
+            precision=self.precision if precision is None else precision,
+        )
 
     def rate_at(self, step: int, steps: int, peak: float) -> float:
         """Return the learning rate of step ``step`` (from 0) of ``steps``."""
@@ -77,8 +124,15 @@ class Recipe:
         return replace(self, batch=self.gentle_batch, scratch_rate=rate, head_rate=rate)
 
     def plain(self) -> dict[str, Any]:
-        """Return the settings as a JSON value."""
-        return {**asdict(self), "gentle": list(self.gentle)}
+        """Return the settings as a JSON value; those of ``_OPTIONAL`` that are off are left out.
+
+        The identity of a checkpoint is made from this, and shall outlive settings that it does not use.
+        """
+        off = {
+            item.name for item in fields(self) if item.name in _OPTIONAL and getattr(self, item.name) == item.default
+        }
+        plain = {name: value for name, value in asdict(self).items() if name not in off}
+        return {**plain, "gentle": list(self.gentle)}
 
     def presented(self, arm: str, tasks: int) -> int:
         """Return all presentations of one seed of an arm, for the progress bar."""
