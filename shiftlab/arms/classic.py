@@ -1,4 +1,4 @@
-"""Arm E: gradient-boosted trees on summary quantities, one model per task, stored as LightGBM's text."""
+"""Arm E: gradient-boosted trees on summary quantities, a model per task or number, stored as LightGBM's text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Classic(Arm):
     """The baseline without a network.
 
     Attributes:
-        models: LightGBM's text of each task's model.
+        models: LightGBM's text of each task's model; a task of several numbers has one for each, ``vertex.0`` say.
     """
 
     name = "classic"
@@ -65,7 +65,7 @@ class Classic(Arm):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks that have a model."""
-        return tuple(self.models)
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in self.models))
 
     @property
     def bodies(self) -> int:
@@ -87,15 +87,18 @@ class Classic(Arm):
     def _predict(self, task: Task, quantities: NDArray[np.float32]) -> NDArray[np.float64]:
         if not len(quantities):
             return np.zeros((0, task.raw))
-        raw = self._boosters[task.name].predict(quantities, raw_score=True, num_threads=torch.get_num_threads())
-        return np.asarray(raw, dtype=np.float64).reshape(len(quantities), task.raw)
+        columns = [
+            np.asarray(booster.predict(quantities, raw_score=True, num_threads=torch.get_num_threads()))
+            for booster in (self._boosters[name] for name in _models_of(task))
+        ]
+        return np.concatenate([column.reshape(len(quantities), -1) for column in columns], axis=1, dtype=np.float64)
 
     def _events(self, observation: Observation, task: Task, scored: NDArray[np.bool_]) -> NDArray[np.float32]:
         seen = observation.image.offsets.diff().cpu().numpy() > 0
         outputs = np.tile(np.asarray(task.empty, dtype=np.float32), (len(scored), 1))
         chosen = scored & seen
         raw = torch.from_numpy(self._predict(task, observation.summaries.event[chosen])).float()
-        outputs[chosen] = task.decode(raw, observation.summed_energy.cpu()[torch.from_numpy(chosen)]).numpy()
+        outputs[chosen] = task.decode(raw, observation.event_summary.to("cpu").take(torch.from_numpy(chosen))).numpy()
         return outputs[scored]
 
     def _voxels(self, observation: Observation, task: VoxelTask) -> NDArray[np.float32]:
@@ -126,17 +129,22 @@ class Classic(Arm):
         record = load_record(own)
         models = {}
         for task in record["tasks"]:
-            path = own / f"{task}.txt"
-            if not path.is_file():
-                raise ConfigError(f"checkpoint '{own}' has no model '{path.name}', though its record names that task.")
-            models[task] = path.read_text(encoding="utf-8")
+            names = [task] if (own / f"{task}.txt").is_file() else sorted(p.stem for p in own.glob(f"{task}.*.txt"))
+            if not names:
+                raise ConfigError(f"checkpoint '{own}' has no model '{task}.txt', though its record names that task.")
+            models |= {name: (own / f"{name}.txt").read_text(encoding="utf-8") for name in names}
         return cls(seed, InputContract.from_plain(record["contract"]), models, record, load_vertices(folder))
 
     @classmethod
     def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
         """Grow the trees of each task on the summary quantities of its own events (some events' blocks)."""
-        models, sizes = {}, {}
+        models: dict[str, str] = {}
+        sizes: dict[str, int] = {}
         for task in tasks:
+            if task.level == "particle":
+                raise ConfigError(
+                    f"arm 'classic' has no model of sets, which task '{task.name}' asks for. Leave one of them out."
+                )
             if isinstance(task, VoxelTask):
                 quantities, target, weight = _block_rows(data, task, seed, recipe)
                 rounds = recipe.voxel_trees
@@ -148,17 +156,26 @@ class Classic(Arm):
             if not len(target):
                 raise DataError(f"training: no event has the truth of task '{task.name}'. Choose another sample.")
             sizes[task.name] = len(target)
-            dataset = lightgbm.Dataset(quantities, target, weight=weight)
-            models[task.name] = lightgbm.train(_settings(task, seed), dataset, rounds).model_to_string()
-            workshop.deadline.check(f"{cls.name} seed{seed} {task.name}")
+            names = _models_of(task)
+            for name, column in zip(names, target.reshape(len(target), len(names)).T, strict=True):
+                dataset = lightgbm.Dataset(quantities, column, weight=weight)
+                models[name] = lightgbm.train(_settings(task, seed), dataset, rounds).model_to_string()
+                workshop.deadline.check(f"{cls.name} seed{seed} {name}")
         return cls(seed, data.contract, models, {"rows": sizes}, data.image.events.vertex.cpu().numpy())
+
+
+def _models_of(task: Task) -> tuple[str, ...]:
+    """Return the names of a task's models: trees for regression give one number each."""
+    if task.kind != "regression" or task.raw == 1:
+        return (task.name,)
+    return tuple(f"{task.name}.{number}" for number in range(task.raw))
 
 
 def _settings(task: Task, seed: int) -> dict[str, Any]:
     voxels = isinstance(task, VoxelTask)
     return {
         "objective": _OBJECTIVES[task.kind],
-        "num_class": task.raw,
+        "num_class": task.raw if task.kind == "classes" else 1,
         "learning_rate": 0.3 if voxels else 0.05,
         "num_leaves": 31 if voxels else 15,
         "min_data_in_leaf": 30,

@@ -14,6 +14,7 @@ from shiftlab.arms.contract import InputContract
 from shiftlab.arms.heads import head_for
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.patches import Patches
+from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.task import Task, VoxelTask
 
 __all__ = ["PADDED_TOKENS", "Network", "batches"]
@@ -67,7 +68,8 @@ class Network(nn.Module):
                 )
             else:
                 outputs = torch.tensor(task.empty, device=device).repeat(len(events), 1)
-                outputs[ascending[chosen]] = task.decode(raw[task.name], patches.summed_energy)
+                seen = EventSummary(patches.summed_energy, patches.centroid)
+                outputs[ascending[chosen]] = task.decode(raw[task.name], seen)
             found[task.name] = outputs[scored[task.name].to(device)].float().cpu().numpy()
         return found
 

@@ -12,6 +12,7 @@ from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.summaries import Summaries, summarise
 from shiftlab.errors import DataError
 from shiftlab.events.image import Image
+from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match
 
 __all__ = ["Observation"]
@@ -76,6 +77,13 @@ class Observation:
             return self.patches.summed_energy
         total = torch.zeros(len(self.image), dtype=torch.float64, device=self.image.energy.device)
         return total.index_add_(0, self.event_index, self.image.energy.double()).float()
+
+    @cached_property
+    def event_summary(self) -> EventSummary:
+        """Summed energy and centre of each event."""
+        if self.contract.views == 1:
+            return EventSummary(self.patches.summed_energy, self.patches.centroid)
+        return EventSummary.of_energy(self.summed_energy)
 
     @cached_property
     def event_index(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.image_summary import image_summary
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.summaries import Summaries, summarise
 from shiftlab.detector import NOMINAL, Detector
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
+from shiftlab.tasks.particle_truth import TrueParticles, joined_particles
 from shiftlab.tasks.task import Task
 from shiftlab.tasks.voxel_truth import NONE, match, truth_in
 
@@ -42,12 +44,17 @@ class Batch:
     Attributes:
         patches: Their patches, on a grid moved at random.
         label: int64 (voxel,), class of each voxel, in the order of ``patches``.
-        targets: float32 (event,) per event-level task; NaN where an event has no truth for it.
+        targets: float32 (event,), or (event, number), per event-level task; NaN where an event has no truth for it.
+        owner: int64 (voxel,), particle of each voxel as ``MatchedTruth.owner``, in the order of ``patches``; None if
+            no task asks for particles.
+        particles: The true particles of the events; None likewise.
     """
 
     patches: Patches
     label: Tensor
     targets: dict[str, Tensor]
+    owner: Tensor | None = None
+    particles: TrueParticles | None = None
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,12 @@ class TrainingSet:
     Attributes:
         image: Images of all training events.
         label: int8 (voxel,), true class of each voxel.
-        targets: float32 (event,) per event-level task, NaN outside its own events.
+        targets: float32 (event,), or (event, number), per event-level task, NaN outside its own events.
         rows: int64 (event,) per task: its own events.
         contract: Input contract of the images.
+        odd: Columns of each task's target that change sign where an image is mirrored along y.
+        owner: int16 (voxel,), particle of each voxel as ``MatchedTruth.owner``; None if no task asks for particles.
+        particles: The true particles; None likewise.
     """
 
     image: Image
@@ -67,6 +77,9 @@ class TrainingSet:
     targets: dict[str, Tensor]
     rows: dict[str, Tensor]
     contract: InputContract
+    odd: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    owner: Tensor | None = None
+    particles: TrueParticles | None = None
 
     @property
     def seen(self) -> Tensor:
@@ -100,7 +113,11 @@ class TrainingSet:
         patches = group(self.image.take(rows), self.contract, shift=(drawn[0], drawn[1], drawn[2]), mirror=mirror)
         voxels, _ = ragged_rows(self.image.offsets, rows)
         targets = {name: values[rows] for name, values in self.targets.items()}
-        return Batch(patches, self.label[voxels][patches.order].long(), targets)
+        for name, columns in self.odd.items() if mirror else ():
+            targets[name][:, list(columns)] *= -1
+        owner = None if self.owner is None else self.owner[voxels][patches.order].long()
+        particles = None if self.particles is None else self.particles.take(rows)
+        return Batch(patches, self.label[voxels][patches.order].long(), targets, owner, particles)
 
     def to(self, device: torch.device | str) -> TrainingSet:
         """Return the same set on ``device``."""
@@ -113,7 +130,11 @@ class TrainingSet:
             events=self.image.events.to(device),
         )
         targets = {name: values.to(device) for name, values in self.targets.items()}
-        return TrainingSet(image, self.label.to(device), targets, self.rows, self.contract)
+        owner = None if self.owner is None else self.owner.to(device)
+        particles = None if self.particles is None else self.particles.to(device)
+        return replace(
+            self, image=image, label=self.label.to(device), targets=targets, owner=owner, particles=particles
+        )
 
 
 def training_set(
@@ -126,9 +147,15 @@ def training_set(
         detector: Their detector; only its nominal universe is used.
         tasks: What will be trained.
         advance: Called with the number of events done.
+
+    Raises:
+        DataError: the events lack what a task cannot do without.
     """
-    images, labels = [], []
-    labelled = any(task.level == "voxel" for task in tasks)
+    for task in tasks:
+        deposits = task.with_truth(deposits)
+    images, labels, owners, particles = [], [], [], []
+    labelled = any(task.level != "event" for task in tasks)
+    grouped = any(task.level == "particle" for task in tasks)
     for rows in torch.split(torch.arange(len(deposits)), _CHUNK):
         chunk = deposits.take(rows)
         prepared = detector.prepare(chunk)
@@ -136,10 +163,16 @@ def training_set(
         images.append(image)
         label = torch.full_like(image.cell, NONE)
         if labelled:
-            label = match(image, truth_in(detector, prepared, NOMINAL)).label
+            matched = match(image, truth_in(detector, prepared, NOMINAL, particles=grouped))
+            label = matched.label
+            if grouped:
+                owner, there = matched.particle_truth()
+                owners.append(owner.to(torch.int16))
+                particles.append(there)
         labels.append(label.to(torch.int8))
         advance(len(rows))
-    return joined(images, torch.cat(labels), deposits, tasks, input_contract(detector))
+    data = joined(images, torch.cat(labels), deposits, tasks, input_contract(detector))
+    return replace(data, owner=torch.cat(owners), particles=joined_particles(particles)) if grouped else data
 
 
 def joined(
@@ -156,15 +189,16 @@ def joined(
         shape=images[0].shape,
         events=deposits.events,
     )
-    summed = torch.zeros(len(deposits), dtype=torch.float64)
-    summed.index_add_(0, image.event_index, image.energy.double())
+    summary = image_summary(image, contract)
     filled = offsets.diff() > 0
     targets, rows = {}, {}
     for task in tasks:
         own = torch.from_numpy(task.evaluated(deposits.events)) & filled
         if task.level == "event":
-            target = torch.from_numpy(task.target(task.truth(deposits.events), summed.numpy()))
-            own &= torch.isfinite(target)
-            targets[task.name] = torch.where(own, target, torch.nan).float()
+            target = torch.from_numpy(task.target(task.truth(deposits.events), summary))
+            own &= torch.isfinite(target).flatten(1).all(dim=1) if target.ndim > 1 else torch.isfinite(target)
+            kept = own[:, None] if target.ndim > 1 else own
+            targets[task.name] = torch.where(kept, target, torch.nan).float()
         rows[task.name] = torch.nonzero(own).squeeze(1)
-    return TrainingSet(image, label, targets, rows, contract)
+    odd = {task.name: task.odd for task in tasks if task.odd}
+    return TrainingSet(image, label, targets, rows, contract, odd)

@@ -118,7 +118,7 @@ def _check_views(
     if detector.geometry.views == 1:
         return
     for name in study.tasks:
-        if name in known["tasks"].names() and known["tasks"].get(name).level == "voxel":
+        if name in known["tasks"].names() and known["tasks"].get(name).level != "event":
             mistakes.append(f"tasks.names: '{name}' labels voxels, which detector '{detector.name}' of wires has not.")
     for name in study.arms.names:
         if name in known["arms"].names() and not known["arms"].get(name).views:

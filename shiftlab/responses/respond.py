@@ -63,7 +63,7 @@ def respond(
         detector: the detector.
         universes: the universes; names must differ.
         arms: all arms of all seeds; every arm must have the same seeds.
-        tasks: what to predict; None for every registered task.
+        tasks: what to predict; None for every task of images that need not be named.
         muons: the disjoint muon sample, needed when a universe is recalibrated with ``mip``.
         variations: by name of the effect, the same vertices carried by another model; needed where a universe
             displaces an effect of the stage ``generate``; matched by ``vertex_uid`` (``shiftlab.events.pair``).
@@ -86,6 +86,9 @@ def respond(
         RunError: a unit failed (the message names it) or the disk is full.
     """
     _check(events, workers, chunk)
+    tasks = named_tasks() if tasks is None else tuple(tasks)
+    for task in tasks:
+        events = task.with_truth(events)
     universes = _with_nominal(universes)
     for universe in universes:
         detector.check(universe)
@@ -106,7 +109,7 @@ def respond(
             universes=universes,
             scales=_scales(detector, universes, muons, device),
             arms=tuple(StoredArm(type(arm), arm.seed, scratch / "arms") for arm in stored),
-            tasks=tuple(tasks) if tasks is not None else named_tasks(),
+            tasks=tasks,
             selection=selection or AnalysisSelection(),
             shards=Shards(scratch, ""),
             chunk=chunk,

@@ -142,8 +142,8 @@ class Worker:
         rows = self._ranges[number]
         twins = {name: partial(self._read, path, rows) for name, path in self.job.variations.items()}
         prepared = self.job.detector.prepare(self._read(self.job.events, rows), twins)
-        labelled = any(task.level == "voxel" for task in self.job.tasks)
-        truth = truth_in(self.job.detector, prepared, NOMINAL) if labelled else None
+        labelled = any(task.level != "event" for task in self.job.tasks)
+        truth = truth_in(self.job.detector, prepared, NOMINAL, particles=self._particles) if labelled else None
         self._chunk = _Chunk(number, prepared, truth)
         return self._chunk
 
@@ -155,7 +155,12 @@ class Worker:
         detector = self.job.detector
         if chunk.truth is None or not (detector.moves(universe) or detector.displaced_generators(universe)):
             return chunk.truth
-        return truth_in(detector, chunk.prepared, universe)
+        return truth_in(detector, chunk.prepared, universe, particles=self._particles)
+
+    @property
+    def _particles(self) -> bool:
+        """Whether a task asks for the particle of each voxel."""
+        return any(task.level == "particle" for task in self.job.tasks)
 
 
 def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm: StoredArm, image: Image) -> None:

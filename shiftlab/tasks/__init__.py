@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import cache
 
 from shiftlab.registry import Registry
+from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Task, VoxelTask
 from shiftlab.tasks.voxel_truth import MatchedTruth, VoxelTruth, match, truth_in, voxel_truth
 
 __all__ = [
     "CANDIDATES",
+    "EventSummary",
     "NEUTRINOS",
     "MatchedTruth",
     "Task",
@@ -31,12 +33,12 @@ def tasks() -> Registry[Task]:
 
 
 def named_tasks(names: Sequence[str] | None = None) -> tuple[Task, ...]:
-    """Return the named tasks; without names all that are asked of images, in order of their names.
+    """Return the named tasks; without names those asked of images that need not be named, in order of their names.
 
     Raises:
         UnknownNameError: no task has a given name.
     """
     known = tasks()
     if names is None:
-        return tuple(kind() for kind in known if kind.input == "images")
+        return tuple(kind() for kind in known if kind.input == "images" and not kind.opt_in)
     return tuple(known.get(name)() for name in names)

@@ -11,17 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.event_summary import EventSummary
+from shiftlab.tasks.quantiles import most_probable, quantile_range
 from shiftlab.tasks.task import Booleans, Floats, Task
 from shiftlab.tasks.truth import column
 
-__all__ = ["AvailableEnergy", "most_probable", "quantile_range"]
+__all__ = ["AvailableEnergy"]
 
 _GEV: Final = 1000.0
 _LEAST: Final = 50.0
 """MeV; ratios to a smaller true energy are not judged, as in minerva-ml's evaluation."""
-
-_WIDTH: Final = 0.05
-_GRID: Final = np.linspace(0.0, 3.0, 301)
 
 
 class AvailableEnergy(Task):
@@ -59,7 +58,7 @@ class AvailableEnergy(Task):
         """
         return column(events, "available_energy", self.name)[:, None]
 
-    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+    def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return log(1 + E/GeV); NaN where the truth is."""
         logarithm: Floats = np.log1p(truth[:, 0] / _GEV)
         return logarithm
@@ -68,7 +67,7 @@ class AvailableEnergy(Task):
         """Return the Huber loss of log(1 + E/GeV)."""
         return functional.smooth_l1_loss(raw[:, 0], target)
 
-    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
         """Return the reconstructed energy, MeV, not negative."""
         return _GEV * torch.expm1(raw.clamp(min=0.0))
 
@@ -95,24 +94,3 @@ class AvailableEnergy(Task):
             "IQR of reco/true": (label, float(quantile_range(ratio, one)[0])),
             "MPV of reco/true": (label, float(most_probable(ratio, one)[0])),
         }
-
-
-def quantile_range(values: Floats, weights: Floats) -> Floats:
-    """Return float64 (replica,): weighted 75% less 25% quantile of ``values`` (event,), weights (replica, event).
-
-    The quantile q is interpolated between values whose weight, counted up to their middle, brackets q.
-    """
-    order = np.argsort(values, kind="stable")
-    ordered, weight = values[order], weights[:, order]
-    level = (np.cumsum(weight, axis=1) - weight / 2) / weight.sum(axis=1, keepdims=True)
-    return np.array([np.subtract(*np.interp([0.75, 0.25], one, ordered)) for one in level], dtype=np.float64)
-
-
-def most_probable(values: Floats, weights: Floats) -> Floats:
-    """Return float64 (replica,): where the weighted density of ``values`` (event,) is largest between 0 and 3.
-
-    The density is smoothed by a Gaussian of width 0.05 and looked at in steps of 0.01.
-    """
-    kernel = np.exp(-0.5 * ((_GRID[:, None] - values) / _WIDTH) ** 2)
-    peak: Floats = _GRID[np.argmax(kernel @ weights.T, axis=0)]
-    return peak

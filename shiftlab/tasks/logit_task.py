@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.ranking import weighted_auc
 from shiftlab.tasks.task import Booleans, Floats, Task, of_samples
 
@@ -42,7 +43,7 @@ class LogitTask(Task):
         """Return the events of the judged samples whose class is defined."""
         return of_samples(events, self.judged) & np.isfinite(self.truth(events)[:, 0])
 
-    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+    def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return the class, 0 or 1 (NaN where undefined)."""
         return truth[:, 0]
 
@@ -50,7 +51,7 @@ class LogitTask(Task):
         """Return the mean cross entropy."""
         return functional.binary_cross_entropy_with_logits(raw[:, 0], target)
 
-    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
         """Return the logit as it is."""
         return raw
 

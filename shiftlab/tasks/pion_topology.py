@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.ranking import true_rate, weighted_auc
 from shiftlab.tasks.task import Booleans, Floats, Task
 from shiftlab.tasks.truth import column
@@ -64,7 +65,7 @@ class PionTopology(Task):
         classes = np.select([charged == 1, charged > 1, zero == 1], [0.0, 1.0, 2.0], default=3.0)
         return np.select([current == 1, current == 2], [classes, 4.0], default=np.nan)[:, None]
 
-    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+    def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return the class, 0 to 4 (NaN where undefined)."""
         return truth[:, 0]
 
@@ -72,7 +73,7 @@ class PionTopology(Task):
         """Return the mean cross entropy."""
         return functional.cross_entropy(raw, target.long())
 
-    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
         """Return the logits as they are."""
         return raw
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.task import Booleans, Floats, VoxelTask
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
 from shiftlab.units import SEMANTIC
@@ -55,7 +56,7 @@ class Segmentation(VoxelTask):
         """Return the visible energy, MeV; the truth of the voxels is inside the counts."""
         return events.truth["visible_energy"].cpu().double().numpy()[:, None]
 
-    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
+    def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return NaN: the target is per voxel, ``MatchedTruth.label``."""
         return np.full(len(truth), np.nan)
 
@@ -64,7 +65,7 @@ class Segmentation(VoxelTask):
         weight = raw.new_tensor(self.class_weight)
         return functional.cross_entropy(raw, target.long(), weight=weight, ignore_index=NONE)
 
-    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
         """Return ``raw``; a voxel-level head is summarised by ``count``."""
         return raw
 

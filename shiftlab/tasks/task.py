@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shiftlab.events.deposits import EventTable
+from shiftlab.events.deposits import Deposits, EventTable
 
 if TYPE_CHECKING:
+    from shiftlab.tasks.event_summary import EventSummary
     from shiftlab.tasks.voxel_truth import MatchedTruth
 
-__all__ = ["CANDIDATES", "NEUTRINOS", "Booleans", "Floats", "Task", "VoxelTask", "of_samples"]
+__all__ = ["CANDIDATES", "NEUTRINOS", "Booleans", "Floats", "Task", "VoxelTask", "family", "of_samples"]
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -26,10 +27,23 @@ NEUTRINOS: Final = ("numu_cc", "nue_cc")
 CANDIDATES: Final = (*NEUTRINOS, "photon_protons")
 """Samples of neutrino-candidate events, the ones that fill the channels of a fit."""
 
+_PIONS: Final = ("0pi", "1pi", "1pi0", "npi", "npi0")
+"""Endings by which composed samples tell the pions of an interaction, as in ``numu_cc_1pi0``."""
+
+_COMPOSED: Final = {"photon": "photon_protons"}
+"""What a family of composed samples is called where its name differs."""
+
+
+def family(sample: str) -> str:
+    """Return the name of a sample without the ending that tells its pions: ``numu_cc`` for ``numu_cc_1pi``."""
+    head, _, last = sample.rpartition("_")
+    return _COMPOSED.get(head, head) if head and last in _PIONS else sample
+
 
 def of_samples(events: EventTable, samples: tuple[str, ...]) -> Booleans:
-    """Return bool (event,): which events belong to one of the named samples."""
-    return np.fromiter((name in samples for name in events.sample), dtype=np.bool_, count=len(events))
+    """Return bool (event,): which events belong to one of the named samples, or to one of its kinds by pions."""
+    names = {name: name in samples or family(name) in samples for name in set(events.sample)}
+    return np.fromiter((names[name] for name in events.sample), dtype=np.bool_, count=len(events))
 
 
 class Task(ABC):
@@ -43,9 +57,11 @@ class Task(ABC):
         input: What a head is asked of: images of deposits, or reconstructed tokens.
         statistic: The number whose bias is quoted.
         unit: Unit of the statistic.
-        level: What a head is asked about: each event or each voxel.
+        level: What a head is asked about: each event, each voxel, or the set of an event's particles.
         kind: ``binary`` (raw is a logit), ``classes`` (raw are logits) or ``regression``.
+        opt_in: Whether it is asked only where it is named.
         raw: How many numbers a head gives.
+        odd: Columns of the target that change sign where an image is mirrored along y.
         output_names: The stored columns.
         empty: Outputs of an event whose image has no voxel: the declared no-information answer
             (unused by voxel-level tasks, where an empty image has lost all its truth).
@@ -56,11 +72,13 @@ class Task(ABC):
 
     name: ClassVar[str]
     input: ClassVar[Literal["images", "tokens"]] = "images"
+    opt_in: ClassVar[bool] = False
     statistic: ClassVar[str]
     unit: ClassVar[str]
-    level: ClassVar[Literal["event", "voxel"]]
+    level: ClassVar[Literal["event", "voxel", "particle"]]
     kind: ClassVar[Literal["binary", "classes", "regression"]]
     raw: ClassVar[int] = 1
+    odd: ClassVar[tuple[int, ...]] = ()
     output_names: ClassVar[tuple[str, ...]]
     empty: ClassVar[tuple[float, ...]]
     truth_columns: ClassVar[tuple[str, ...]]
@@ -84,21 +102,31 @@ class Task(ABC):
     def truth(self, events: EventTable) -> Floats:
         """Return float64 (event, truth column) for all given events."""
 
+    def with_truth(self, deposits: Deposits) -> Deposits:
+        """Return the events with the truth that this task derives from their particles, before anything is asked.
+
+        Raises:
+            DataError: the events lack what this task cannot do without.
+        """
+        return deposits
+
     @abstractmethod
-    def target(self, truth: Floats, summed_energy: Floats) -> Floats:
-        """Return float64 (event,): what a head's raw number is trained towards.
+    def target(self, truth: Floats, event: EventSummary) -> Floats:
+        """Return float64 (event,), or (event, raw) of several numbers: what a head is trained towards.
+
+        An event with a target that is not finite teaches nothing.
 
         Args:
             truth: (event, truth column).
-            summed_energy: (event,), sum of the calibrated energy of the image, MeV.
+            event: Summary of the same events' images.
         """
 
     @abstractmethod
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Return the training loss, a scalar, of ``raw`` (row, raw) against ``target`` (row,)."""
+        """Return the training loss, a scalar, of ``raw`` (row, raw) against ``target`` (row,) or (row, raw)."""
 
     @abstractmethod
-    def decode(self, raw: Tensor, summed_energy: Tensor) -> Tensor:
+    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
         """Return the stored outputs (event, output) of an event-level head's ``raw`` (event, raw)."""
 
     @abstractmethod

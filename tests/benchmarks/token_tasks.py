@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from shiftlab.detector import Stream, scintillator_detector
 from shiftlab.events import Tokens, concatenate_tokens, open_events, read_tokens, stream
-from shiftlab.tasks import Task, named_tasks
+from shiftlab.tasks import EventSummary, Task, named_tasks
 
 Array = NDArray[np.float64]
 TREES = {"num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 20, "verbosity": -1, "seed": 1, "num_threads": 1}
@@ -68,7 +68,7 @@ def answers(task: Task, given: Array, target: Array, train: NDArray[np.bool_]) -
         settings["num_class"] = task.raw
     model = lightgbm.train(settings, lightgbm.Dataset(given[usable], target[usable]), ROUNDS)
     raw = np.asarray(model.predict(given, raw_score=True)).reshape(len(given), -1)
-    return task.decode(torch.from_numpy(raw), torch.ones(len(raw))).numpy()
+    return task.decode(torch.from_numpy(raw), EventSummary.of_energy(torch.ones(len(raw)))).numpy()
 
 
 def judged(task: Task, outputs: Array, truth: Array, weights: Array) -> Mapping[str, Array]:
@@ -84,7 +84,7 @@ def lines(tokens: Tokens) -> Iterator[str]:
     yield f"{int((~test).sum())} events to train on, {int(test.sum())} to test on, {given.shape[1]} features"
     for task in named_tasks(["available_energy", "pion_topology"]):
         truth = task.truth(tokens.events)
-        outputs = answers(task, given, task.target(truth, np.ones(len(truth))), ~test)
+        outputs = answers(task, given, task.target(truth, EventSummary.of_energy(torch.ones(len(truth)))), ~test)
         rows = test & task.evaluated(tokens.events)
         boot = [Stream(1, "bootstrap").poisson(str(i), uid[rows], rate=1.0).numpy() for i in range(500)]
         every = np.vstack([np.ones(int(rows.sum())), *boot]).astype(np.float64)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shiftlab.errors import UnknownNameError
-from shiftlab.tasks import CANDIDATES, named_tasks, tasks
+from shiftlab.tasks import CANDIDATES, EventSummary, named_tasks, tasks
 
 ALL = ("numu_cc", "nue_cc", "photon_protons", "single_electron", "single_gamma", "single_muon")
 TASKS = {task.name: task for task in named_tasks()}
@@ -61,10 +61,10 @@ def test_energy_statistic_is_the_weighted_mean_of_the_relative_error():
 def test_energy_is_decoded_from_the_ratio_to_the_summed_energy():
     task = TASKS["energy"]
     true, summed = np.array([[200.0], [50.0], [1.0]]), np.array([160.0, 50.0, 0.0])
-    target = task.target(true, summed)
+    target = task.target(true, EventSummary.of_energy(torch.from_numpy(summed)))
     assert np.isnan(target[2])
     raw = torch.from_numpy(target[:2, None])
-    np.testing.assert_allclose(task.decode(raw, torch.from_numpy(summed[:2])).numpy(), true[:2])
+    np.testing.assert_allclose(task.decode(raw, EventSummary.of_energy(torch.from_numpy(summed[:2]))).numpy(), true[:2])
     assert float(task.loss(raw, torch.from_numpy(target[:2]))) == pytest.approx(0.0, abs=1e-12)
 
 

@@ -13,9 +13,9 @@ from scipy.special import softmax
 
 from shiftlab.errors import DataError
 from shiftlab.events import EventTable, read
-from shiftlab.tasks import named_tasks
-from shiftlab.tasks.available_energy import most_probable, quantile_range
+from shiftlab.tasks import EventSummary, named_tasks
 from shiftlab.tasks.pion_topology import CLASSES, SIGNALS
+from shiftlab.tasks.quantiles import most_probable, quantile_range
 from shiftlab.tasks.ranking import true_rate, weighted_auc
 
 ENERGY, TOPOLOGY = named_tasks(["available_energy", "pion_topology"])
@@ -68,12 +68,12 @@ def test_events_without_the_truth_are_refused_by_name(table: Callable[..., Event
 
 def test_available_energy_is_trained_as_the_logarithm_of_one_plus_gev():
     truth = np.array([[0.0], [500.0], [3000.0]])
-    target = ENERGY.target(truth, np.ones(3))
+    target = ENERGY.target(truth, EventSummary.of_energy(torch.ones(3)))
     np.testing.assert_allclose(target, np.log1p([0.0, 0.5, 3.0]))
     raw = torch.from_numpy(target[:, None])
-    np.testing.assert_allclose(ENERGY.decode(raw, torch.ones(3)), truth, atol=1e-9)
+    np.testing.assert_allclose(ENERGY.decode(raw, EventSummary.of_energy(torch.ones(3))), truth, atol=1e-9)
     assert float(ENERGY.loss(raw, torch.from_numpy(target))) == 0.0
-    assert float(ENERGY.decode(torch.tensor([[-3.0]]), torch.ones(1))) == 0.0
+    assert float(ENERGY.decode(torch.tensor([[-3.0]]), EventSummary.of_energy(torch.ones(1)))) == 0.0
 
 
 def test_small_true_energies_are_scored_and_not_judged():
@@ -151,7 +151,7 @@ def test_a_loss_falls_towards_the_truth():
     target = torch.tensor([0.0, 4.0])
     good, bad = torch.eye(5)[[0, 4]] * 5.0, torch.eye(5)[[1, 1]] * 5.0
     assert float(TOPOLOGY.loss(good, target)) < 0.1 < float(TOPOLOGY.loss(bad, target))
-    assert torch.equal(TOPOLOGY.decode(good, torch.ones(2)), good)
+    assert torch.equal(TOPOLOGY.decode(good, EventSummary.of_energy(torch.ones(2))), good)
 
 
 def test_events_keep_their_place_when_a_column_is_missing(table: Callable[..., EventTable]):
