@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
 
+from shiftlab.arms.contract import InputContract
 from shiftlab.arms.encoded import Encoded
 from shiftlab.errors import ConfigError, UnknownNameError
 
@@ -25,6 +26,7 @@ class Body(nn.Module, ABC):
         overall_features: Numbers per event of ``Encoded.overall``.
         voxel_features: Numbers per voxel of ``Encoded.voxels``; 0 if it has none.
         places: Places that are told apart inside a token.
+        contract_type: Class of its contract; its ``from_plain`` reads what a checkpoint holds.
         contract: What its input must be.
     """
 
@@ -35,6 +37,7 @@ class Body(nn.Module, ABC):
     overall_features: int
     voxel_features: int = 0
     places: int = 1
+    contract_type: ClassVar[Any] = InputContract
     contract: Any
 
     @abstractmethod

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from shiftlab.errors import ConfigError
+from shiftlab.events.image import Image
 
 __all__ = ["InputContract"]
 
@@ -55,7 +56,7 @@ class InputContract:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_plain(cls, value: Mapping[str, Any]) -> InputContract:
+    def from_plain(cls, value: Mapping[str, Any]) -> Self:
         """Return the contract that ``plain`` described.
 
         Raises:
@@ -67,6 +68,10 @@ class InputContract:
             raise ConfigError(f"input contract: keys {odd} are missing or unknown; it has exactly {sorted(names)}.")
         plain: dict[str, Any] = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
         return cls(**plain)
+
+    def admit(self, image: Image) -> Image:
+        """Return the voxels that the model may see: all of them. What is kept from it counts as lost."""
+        return image
 
     def require(self, other: InputContract, where: str) -> None:
         """Check that ``other``, the images at hand, is what the arm was trained on.

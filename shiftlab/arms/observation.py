@@ -22,7 +22,7 @@ class Observation:
     """One chunk of images in one universe; everything that arms share is computed on first use.
 
     Attributes:
-        image: The images.
+        image: The images, without the voxels that the contract keeps from its model.
         contract: How voxels are grouped and transformed.
     """
 
@@ -38,7 +38,7 @@ class Observation:
             raise DataError(
                 f"images of {len(image)} events, but the truth of {len(truth)}; they must be the same events."
             )
-        self.image = image
+        self.image = contract.admit(image)
         self.contract = contract
         self._truth = truth
 
