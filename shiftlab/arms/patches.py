@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from shiftlab.arms.shapes import event_shapes
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
 
-__all__ = ["Patches", "group"]
+__all__ = ["Patches", "energy_summary", "group"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,10 @@ class Patches:
             order=self.order[c:d],
         )
 
+    def to(self, device: torch.device | str) -> Patches:
+        """Return the same patches on ``device``."""
+        return Patches(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
 
 def group(
     image: Image, contract: InputContract, *, shift: tuple[int, int, int] = (0, 0, 0), mirror: bool = False
@@ -158,8 +162,8 @@ def group(
     of_voxel = torch.repeat_interleave(torch.arange(len(unique), device=key.device), counts)
     moment = torch.zeros(len(image), 3, dtype=torch.float64, device=key.device)
     moment.index_add_(0, event, position.double() * energy.double()[:, None])
-    summary = _summary(energy[order], of_voxel, len(unique), contract)
-    overall = _summary(energy, event, len(image), contract)
+    summary = energy_summary(energy[order], of_voxel, len(unique), contract)
+    overall = energy_summary(energy, event, len(image), contract)
     summed = torch.zeros(len(image), dtype=torch.float64, device=key.device).index_add_(0, event, energy.double())
     columns = (position.cpu().double().numpy(), energy.cpu().double().numpy(), event.cpu().numpy())
     shapes = torch.from_numpy(event_shapes(*columns, np.asarray(image.offsets.cpu()))).to(key.device)
@@ -177,7 +181,8 @@ def group(
     )
 
 
-def _summary(energy: Tensor, owner: Tensor, owners: int, contract: InputContract) -> Tensor:
+def energy_summary(energy: Tensor, owner: Tensor, owners: int, contract: InputContract) -> Tensor:
+    """Return float32 (owner, 2 + bins): what ``Patches.summary`` says of voxels (voxel,), MeV, of patches or events."""
     bins = len(contract.energy_edges) + 1
     edges = torch.tensor(contract.energy_edges, device=energy.device)
     place = owner * bins + torch.bucketize(energy, edges)

@@ -1,0 +1,70 @@
+"""Which detector nuisances lie inside what a model has seen in training, by what its record declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shiftlab.arms.augmentations import Augmentation
+from shiftlab.detector.nuisances import Nuisance
+from shiftlab.errors import ConfigError
+
+__all__ = ["Coverage", "coverage", "declared"]
+
+_GRAMMAR: Final = re.compile(r"(inside|partly)(?: ([\d.]+)\.\.([\d.]+))?: (.+)", re.DOTALL)
+
+
+def declared(*augmentations: Augmentation) -> dict[str, str]:
+    """Return what a record says of them: words by their names, and what they cover by nuisance or effect."""
+    found = {one.name: one.words for one in augmentations}
+    for one in augmentations:
+        found |= one.covers
+    return found
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Whether a nuisance lies inside what pre-training showed.
+
+    Attributes:
+        nuisance: Its name.
+        verdict: ``inside`` at one sigma either way, ``partly`` when only some of what it does was seen, ``outside``.
+        why: In words.
+    """
+
+    nuisance: str
+    verdict: Literal["inside", "partly", "outside"]
+    why: str
+
+
+def coverage(augmentations: Mapping[str, str], nuisances: Sequence[Nuisance]) -> tuple[Coverage, ...]:
+    """Return which nuisances lie inside what a model has seen, in their order.
+
+    Args:
+        augmentations: What its record declares (``declared``); entries that are no nuisance or effect cover none.
+        nuisances: Those of a detector.
+    """
+    return tuple(_covered(augmentations, nuisance) for nuisance in nuisances)
+
+
+def _covered(augmentations: Mapping[str, str], nuisance: Nuisance) -> Coverage:
+    said = augmentations.get(nuisance.name, augmentations.get(nuisance.effect, ""))
+    match = _GRAMMAR.fullmatch(said)
+    if match is None:
+        return Coverage(nuisance.name, "outside", "nothing in its training varies this")
+    verdict, low, high, why = match.groups()
+    if low and not _within(nuisance, float(low), float(high)):
+        return Coverage(nuisance.name, "partly", f"one sigma leaves the range {low} to {high} of the nominal; {why}")
+    return Coverage(nuisance.name, "inside" if verdict == "inside" else "partly", why)
+
+
+def _within(nuisance: Nuisance, low: float, high: float) -> bool:
+    """Return whether the value at one sigma, over its nominal, is in the range on all sides that it has."""
+    parameter = nuisance.parameter
+    sides = (-1.0, 1.0) if parameter.two_sided else (1.0,)
+    try:
+        return all(low <= parameter.value(side) / parameter.nominal <= high for side in sides)
+    except (ConfigError, ZeroDivisionError):
+        return False
