@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shiftlab.errors import ConfigError
 from shiftlab.provenance import provenance_record, write_json, write_whole
 
-__all__ = ["COLUMNS", "Budget", "Curve", "compare", "write_curve"]
+__all__ = ["COLUMNS", "Budget", "Curve", "compare", "write_curve", "write_origin"]
 
 COLUMNS: Final = "step samples tokens flops wall_s train_loss validation_loss learning_rate epoch".split()
 """Columns of a curve's file; one row for each validation.
@@ -33,16 +33,14 @@ _DRAWS = 1000
 Floats = NDArray[np.float64]
 
 
-def write_curve(path: Path, rows: Sequence[Mapping[str, float | None]], about: Mapping[str, object]) -> None:
-    """Replace a curve's CSV file; beside it goes ``<name>.json``, which says where it is from.
-
-    Args:
-        path: The CSV file.
-        rows: One mapping with ``COLUMNS`` for each point.
-        about: Plain values on the training.
-    """
+def write_curve(path: Path, rows: Sequence[Mapping[str, float | None]]) -> None:
+    """Replace a curve's CSV file: one mapping with ``COLUMNS`` for each point."""
     with write_whole(path) as temporary:
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False)
+
+
+def write_origin(path: Path, about: Mapping[str, object]) -> None:
+    """Write ``<name>.json`` beside a curve's CSV file: plain values on the training, versions and digests."""
     write_json(path.with_suffix(".json"), provenance_record(about))
 
 
@@ -211,7 +209,7 @@ def _intervals(own: Floats, reference: Floats, grid: Floats, at: float, rng: np.
     draw: Callable[[Floats], Floats] = lambda table: table[rng.integers(0, len(table), len(table))]  # noqa: E731
     drawn = [_measures(draw(own), draw(reference), grid, at) for _ in range(_DRAWS)]
     tail = (1 - _LEVEL) / 2
-    found = {}
+    found: dict[str, float] = {}
     for key in keys:
         # Of infinite parities there is no mean: the interval ends at a draw.
         low, high = np.quantile([one[key] for one in drawn], [tail, 1 - tail], method="inverted_cdf")

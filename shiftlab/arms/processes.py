@@ -42,9 +42,10 @@ class Processes:
         The processes speak through nccl on CUDA and gloo elsewhere.
         """
         device = torch.device(device)
-        if not dist.is_available() or (not dist.is_initialized() and not dist.is_torchelastic_launched()):
+        joined = dist.is_available() and dist.is_initialized()
+        if not joined and not (dist.is_available() and dist.is_torchelastic_launched()):
             return cls(device=device)
-        if not dist.is_initialized():
+        if not joined:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -96,7 +97,7 @@ class Processes:
         parts = [torch.zeros_like(value) if value.grad is None else value.grad for value in values]
         flat = torch.cat([used, *(part.flatten() for part in parts)])
         dist.all_reduce(flat)
-        sums = flat[len(values) :].split([value.numel() for value in values])
+        sums = torch.split_with_sizes(flat[len(values) :], [value.numel() for value in values])
         for value, total, anyone in zip(values, sums, flat[: len(values)].tolist(), strict=True):
             value.grad = total.view_as(value).clone() if anyone else None
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shiftlab.arms.curves import write_curve
+from shiftlab.arms.curves import write_curve, write_origin
 from shiftlab.arms.flops import metered
 from shiftlab.arms.presentation import held_out, keyed, presentations
 from shiftlab.arms.processes import Processes
@@ -121,7 +122,7 @@ class _Trainer:
         self.processes = Processes.here(self.device)
         self.pieces = self.processes.own(recipe.pieces)
         self.progress = Progress()
-        self.distinct = torch.cat(list(batches)).unique().numel() if len(batches) else 0
+        self.distinct = len(np.unique(torch.cat(list(batches)).cpu())) if len(batches) else 0
         if recipe.compile:
             _compile_blocks(module)
 
@@ -131,6 +132,8 @@ class _Trainer:
         done = len(self.progress.losses)
         self.run.advance(sum(len(batch) for batch in self.batches[:done]))
         self.processes.agree(self.standing.module.state_dict().values())
+        if self.run.curve is not None and self.processes.first:
+            write_origin(self.run.curve, self._about())
         written, last = time.monotonic(), len(self.batches) - 1
         for step in range(done, len(self.batches)):
             if self.progress.finished:
@@ -267,7 +270,7 @@ class _Trainer:
             return
         self.standing.write(self.run.state, self.run.identity, self.progress)
         if self.run.curve is not None:
-            write_curve(self.run.curve, self.progress.rows, self._about())
+            write_curve(self.run.curve, self.progress.rows)
 
     def _about(self) -> dict[str, object]:
         return {
