@@ -103,9 +103,10 @@ class Classic(Arm):
 
     def _voxels(self, observation: Observation, task: VoxelTask) -> NDArray[np.float32]:
         summaries = observation.summaries
-        called = torch.from_numpy(self._predict(task, summaries.block).argmax(axis=1)[summaries.voxel_block])
         image = observation.image
-        outputs = task.count(called.to(image.cell.device), image.energy, observation.event_index, observation.matched)
+        raw = torch.from_numpy(self._predict(task, summaries.block)).to(image.cell.device)
+        called, stated = (of[torch.from_numpy(summaries.voxel_block).to(of.device)] for of in task.call(raw))
+        outputs = task.count(called, stated, image.energy, observation.event_index, observation.matched)
         return outputs.cpu().numpy()
 
     def save(self, folder: Path) -> None:

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from shiftlab.arms.body import Body
 from shiftlab.arms.encoded import Encoded
+from shiftlab.arms.set_head import SetHead
+from shiftlab.tasks.particle_task import ParticleTask
 from shiftlab.tasks.task import Task
 
 __all__ = ["EventHead", "Head", "VoxelHead", "head_for"]
@@ -67,10 +69,12 @@ class VoxelHead(nn.Module):
         return raw
 
 
-Head = EventHead | VoxelHead
+Head = EventHead | VoxelHead | SetHead
 
 
 def head_for(task: Task, body: Body) -> Head:
     """Return a fresh head for a task on a body."""
+    if isinstance(task, ParticleTask):
+        return SetHead(body, task.raw, task.queries)
     make = VoxelHead if task.level == "voxel" else EventHead
     return make(body, task.raw)

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from shiftlab.arms.answers import Answer, blank
 from shiftlab.arms.body import Body
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.heads import head_for
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.patches import Patches
-from shiftlab.tasks.event_summary import EventSummary
-from shiftlab.tasks.task import Task, VoxelTask
+from shiftlab.tasks.task import Task
 
 __all__ = ["PADDED_TOKENS", "Network", "batches"]
 
@@ -62,33 +62,17 @@ class Network(nn.Module):
         raw = self._raw(patches, tasks, len(observation.image.cell))
         found: dict[str, NDArray[np.float32]] = {}
         for task in tasks:
-            if isinstance(task, VoxelTask):
-                outputs = task.count(
-                    raw[task.name], observation.image.energy, observation.event_index, observation.matched
-                )
-            else:
-                outputs = torch.tensor(task.empty, device=device).repeat(len(events), 1)
-                seen = EventSummary(patches.summed_energy, patches.centroid)
-                outputs[ascending[chosen]] = task.decode(raw[task.name], seen)
+            outputs = raw[task.name].outputs(observation, patches, ascending[chosen])
             found[task.name] = outputs[scored[task.name].to(device)].float().cpu().numpy()
         return found
 
     @torch.inference_mode()
-    def _raw(self, patches: Patches, tasks: Sequence[Task], voxels: int) -> Mapping[str, Tensor]:
+    def _raw(self, patches: Patches, tasks: Sequence[Task], voxels: int) -> Mapping[str, Answer]:
         device = patches.local.device
-        answers: dict[str, Tensor] = {
-            task.name: torch.zeros(voxels, dtype=torch.int64, device=device)
-            if isinstance(task, VoxelTask)
-            else torch.zeros(len(patches), task.raw, device=device)
-            for task in tasks
-        }
+        answers = {task.name: blank(task, len(patches), voxels, device) for task in tasks}
         for first, last in batches(patches.lengths.tolist()):
             batch = patches.between(first, last)
             encoded = self.body(batch)
             for task in tasks:
-                raw = self.heads[task.name](encoded)
-                if isinstance(task, VoxelTask):
-                    answers[task.name][batch.order] = raw.argmax(dim=1)
-                else:
-                    answers[task.name][first:last] = raw
+                answers[task.name].fill(self.heads[task.name](encoded), first, last, batch.order)
         return answers

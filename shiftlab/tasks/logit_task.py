@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.calibration import accuracy, calibration_error
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.ranking import weighted_auc
 from shiftlab.tasks.task import Booleans, Floats, Task, of_samples
@@ -64,6 +65,15 @@ class LogitTask(Task):
         probability: Floats = expit(outputs[..., 0])
         return probability
 
+    def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
+        """Return the accuracy of the likelier class and the calibration of its probability."""
+        probability, positive = self.observable(outputs), truth[:, 0] > 0.5
+        right = (probability > 0.5) == positive
+        stated = np.maximum(probability, 1.0 - probability)
+        return {"accuracy": accuracy(right, weights), "ECE": calibration_error(stated, right, weights)}
+
     def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
-        """Return the AUC of a coin: one half."""
-        return {"AUC": ("chance", 0.5)}
+        """Return the AUC of a coin, and what answering the share of the positive class for every event reaches."""
+        share = float(np.average(truth[:, 0] > 0.5, weights=weights))
+        label = "share of the classes"
+        return {"AUC": ("chance", 0.5), "accuracy": (label, max(share, 1.0 - share)), "ECE": (label, 0.0)}

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
+from shiftlab.tasks.classification import f1_mean, per_class, share
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.task import Booleans, Floats, VoxelTask
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
@@ -24,9 +26,9 @@ _SIDE: Final = NONE + 1
 class Segmentation(VoxelTask):
     """Five classes per voxel; stored per event as counts, so that any bootstrap can be made of them.
 
-    Outputs: 36 counts, true class (five, then none) by predicted class (five, then lost), and the
-    calibrated energy of the voxels called shower and of all voxels, MeV. A truth cell that the image
-    lost is a miss of its class. Voxels of true class none enter no F1; they stay apart in their row.
+    Outputs: 36 counts, true class (five, then none) by predicted class (five, then lost), 15 sums for the
+    calibration, and the calibrated energy of the voxels called shower and of all voxels, MeV. A truth cell that
+    the image lost is a miss of its class. Voxels of true class none enter no F1; they stay apart in their row.
     """
 
     name = "segmentation"
@@ -36,6 +38,7 @@ class Segmentation(VoxelTask):
     raw = len(SEMANTIC)
     output_names = (
         *(f"{true}_as_{seen}" for true in (*SEMANTIC, "none") for seen in (*SEMANTIC, "lost")),
+        *(f"excess_{place}" for place in range(BINS)),
         "shower_energy_MeV",
         "total_energy_MeV",
     )
@@ -69,17 +72,22 @@ class Segmentation(VoxelTask):
         """Return ``raw``; a voxel-level head is summarised by ``count``."""
         return raw
 
-    def count(self, predicted: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth) -> Tensor:
-        """Return float32 (event, 38): the counts and the two energies of each event."""
+    def count(
+        self, predicted: Tensor, probability: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth
+    ) -> Tensor:
+        """Return float32 (event, 53): the counts, the calibration sums and the two energies of each event."""
         events = len(matched.lost)
         place = (event * _SIDE + matched.label) * _SIDE + predicted
         counts = torch.bincount(place, minlength=events * _SIDE * _SIDE).view(events, _SIDE, _SIDE)
         counts[:, :NONE, NONE] += matched.lost
+        known = matched.label != NONE
+        right = predicted[known] == matched.label[known]
+        excess = binned_excess(probability[known], right, event[known], events)
         sums = torch.zeros(events, 2, dtype=torch.float64, device=energy.device)
         sums[:, 1].index_add_(0, event, energy.double())
         shower = predicted == SEMANTIC.index("shower")
         sums[:, 0].index_add_(0, event[shower], energy[shower].double())
-        return torch.cat([counts.flatten(1).float(), sums.float()], dim=1)
+        return torch.cat([counts.flatten(1).float(), excess.float(), sums.float()], dim=1)
 
     def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
         """Return the macro-F1 of the summed counts, (..., replica)."""
@@ -92,16 +100,47 @@ class Segmentation(VoxelTask):
         fraction: Floats = np.divide(outputs[..., -2], total, out=np.zeros_like(total), where=total > 0)
         return fraction
 
+    def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
+        """Return mean IoU, accuracy and calibration of the voxels, and precision, recall and F1 of each class.
+
+        Lost cells are missed by mean IoU, accuracy, recall and F1. The calibration is that of observed voxels.
+        """
+        counts = (weights @ outputs[:, : _SIDE * _SIDE]).reshape(-1, _SIDE, _SIDE)
+        excess = weights @ outputs[:, _SIDE * _SIDE : _SIDE * _SIDE + BINS]
+        found = {**_whole(counts), "ECE": expected_error(excess, counts[:, :NONE, :NONE].sum(axis=(1, 2)))}
+        own = per_class(*_sums(counts))
+        for place, name in enumerate(SEMANTIC):
+            found |= {f"{what} of {name}": own[what][:, place] for what in ("F1", "precision", "recall")}
+        return found
+
     def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
-        """Return the macro-F1 of calling every observed voxel the one class that does best."""
+        """Return the statistics of calling every observed voxel the one class that does best in each."""
         counts = (weights @ outputs[:, : _SIDE * _SIDE]).reshape(_SIDE, _SIDE)
-        best = 0.0
+        best = {self.statistic: 0.0, "mean IoU": 0.0, "accuracy": 0.0}
         for index in range(NONE):
             constant = np.zeros_like(counts)
             constant[:, index] = counts[:, :NONE].sum(axis=1)
             constant[:, NONE] = counts[:, NONE]
-            best = max(best, float(macro_f1(constant)))
-        return {self.statistic: ("best constant", best)}
+            values = {self.statistic: macro_f1(constant), **_whole(constant)}
+            best = {name: max(value, float(values[name])) for name, value in best.items()}
+        reached = {name: ("best constant", value) for name, value in best.items()}
+        return {**reached, "ECE": ("shares of the classes", 0.0)}
+
+
+def _sums(counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return right calls, true cells and calls of each class, (..., class), from counts (..., 6, 6)."""
+    known = counts[..., :NONE, :]
+    called = known[..., :NONE]
+    return np.diagonal(called, axis1=-2, axis2=-1), known.sum(axis=-1), called.sum(axis=-2)
+
+
+def _whole(counts: Floats) -> dict[str, Floats]:
+    """Return the mean IoU over the classes that are there, and the accuracy, from counts (..., 6, 6)."""
+    hit, true, called = _sums(counts)
+    iou = per_class(hit, true, called)["IoU"]
+    there = np.isfinite(iou)
+    mean = share(np.where(there, iou, 0.0).sum(axis=-1), there.sum(axis=-1))
+    return {"mean IoU": mean, "accuracy": share(hit.sum(axis=-1), true.sum(axis=-1))}
 
 
 def macro_f1(counts: Floats) -> Floats:
@@ -115,11 +154,4 @@ def macro_f1(counts: Floats) -> Floats:
     Returns:
         float64 (...); NaN where no class is left.
     """
-    known = counts[..., :NONE, :]
-    hit = np.diagonal(known[..., :NONE], axis1=-2, axis2=-1)
-    total = known.sum(axis=-1) + known[..., :NONE].sum(axis=-2)
-    present = total > 0
-    f1 = np.divide(2 * hit, total, out=np.zeros_like(hit), where=present)
-    classes = present.sum(axis=-1)
-    mean: Floats = np.divide(f1.sum(axis=-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)
-    return mean
+    return f1_mean(*_sums(counts))

@@ -169,12 +169,20 @@ class VoxelTask(Task):
     empty = ()
     class_weight: ClassVar[tuple[float, ...]]
 
+    def call(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the called class, int64 (voxel,), and its probability, from logits (voxel, class)."""
+        probability, predicted = raw.softmax(dim=1).max(dim=1)
+        return predicted, probability
+
     @abstractmethod
-    def count(self, predicted: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth) -> Tensor:
+    def count(
+        self, predicted: Tensor, probability: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth
+    ) -> Tensor:
         """Return float32 (event, output): the stored outputs.
 
         Args:
             predicted: int64 (voxel,), predicted class.
+            probability: float (voxel,), stated probability of that class.
             energy: float32 (voxel,), calibrated energy, MeV.
             event: int64 (voxel,), event of each voxel.
             matched: Truth of the same voxels and what was lost.

@@ -74,7 +74,7 @@ def counts(detector: Detector, deposits: Deposits, where: Universe) -> torch.Ten
     matched = match(image, truth_in(detector, prepared, where))
     (task,) = named_tasks(["segmentation"])
     called = torch.where(matched.label == NONE, 0, matched.label)
-    return task.count(called, image.energy, image.event_index, matched)
+    return task.count(called, torch.ones(len(called)), image.energy, image.event_index, matched)
 
 
 def test_a_translation_by_one_cell_changes_no_count(detector, deposits):

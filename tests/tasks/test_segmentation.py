@@ -14,7 +14,8 @@ def outputs_of(predicted, label, lost, energy=None, event=None):
     predicted, label = torch.tensor(predicted), torch.tensor(label)
     event = torch.zeros(len(predicted), dtype=torch.int64) if event is None else torch.tensor(event)
     energy = torch.ones(len(predicted)) if energy is None else torch.tensor(energy)
-    return TASK.count(predicted, energy, event, MatchedTruth(label, torch.tensor(lost))).double().numpy()
+    stated = torch.full((len(predicted),), 0.7)
+    return TASK.count(predicted, stated, energy, event, MatchedTruth(label, torch.tensor(lost))).double().numpy()
 
 
 def test_macro_f1_by_hand():
@@ -62,12 +63,12 @@ def test_every_observed_voxel_and_every_lost_cell_is_counted_once():
 def test_the_observable_is_the_energy_share_called_shower_and_zero_for_an_empty_image():
     outputs = outputs_of([0, 1, 0], [5, 5, 5], [[0] * 5, [3, 0, 0, 0, 0]], energy=[1.0, 2.0, 1.0])
     np.testing.assert_allclose(TASK.observable(outputs), [0.5, 0.0])
-    assert TASK.outputs == outputs.shape[1] == 38
+    assert TASK.outputs == outputs.shape[1] == 53
 
 
 def test_bootstrap_weights_sum_the_counts_of_events():
     rng = np.random.default_rng(4)
-    outputs = rng.integers(0, 20, (2, 7, 38)).astype(float)
+    outputs = rng.integers(0, 20, (2, 7, 53)).astype(float)
     weights = rng.poisson(1.0, (3, 7)).astype(float)
     found = TASK.score(outputs, np.zeros((7, 1)), weights)
     assert found.shape == (2, 3)
@@ -79,7 +80,7 @@ def test_the_reference_is_the_best_single_class():
     counts = np.zeros((6, 6))
     counts[0, :NONE] = 2.0  # 10 shower, 5 track
     counts[1, :NONE] = 1.0
-    outputs = np.concatenate([counts.ravel(), [0.0, 0.0]])[None]
+    outputs = np.concatenate([counts.ravel(), np.zeros(17)])[None]
     label, value = TASK.references(outputs, np.zeros((1, 1)), np.ones(1))[TASK.statistic]
     assert label == "best constant"
     assert value == pytest.approx((2 * 10 / 25) / 2)  # two classes are there

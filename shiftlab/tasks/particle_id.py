@@ -1,0 +1,122 @@
+"""Particle id: gamma, electron, muon, pion or proton, for every true particle; one that is not found is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
+from shiftlab.tasks.classification import f1_mean, per_class, share
+from shiftlab.tasks.particle_task import KINDS, Found, ParticleTask
+from shiftlab.tasks.partition import overlap
+from shiftlab.tasks.task import Floats
+from shiftlab.tasks.voxel_truth import MatchedTruth
+
+__all__ = ["ParticleId"]
+
+_SIDE: Final = len(KINDS) + 1
+_COUNTS: Final = _SIDE * _SIDE
+
+
+class ParticleId(ParticleTask):
+    """Kinds of found particles; stored per event as counts, so that any bootstrap can be made of them.
+
+    Outputs: 36 counts, true kind (five, then none) by called kind (five, then missed), and 15 sums for the
+    calibration. A true particle that no found one matches (intersection over union above 0.5) is missed; a found one
+    that matches no true one has true kind none, and is a false positive of its kind. A match with a true particle of
+    another kind (a kaon, a nucleus) or of an unknown one is not counted.
+    """
+
+    name = "particle_id"
+    statistic = "macro-F1"
+    unit = "1"
+    output_names = (
+        *(f"{true}_as_{called}" for true in (*KINDS, "none") for called in (*KINDS, "missed")),
+        *(f"excess_{place}" for place in range(BINS)),
+    )
+    observable_label = "number of protons found"
+    edges = (-0.5, 0.5, 1.5, 2.5, 24.5)
+
+    def count(self, found: Found, event: Tensor, matched: MatchedTruth) -> Tensor:
+        """Return float32 (event, 51): the counts and the calibration sums of each event."""
+        owner, particles = matched.particle_truth()
+        shares = overlap(found.query, self.queries, owner, event, particles)
+        called = found.probability[..., :-1].argmax(dim=-1)
+        missed, none, events = len(KINDS), len(KINDS), len(particles)
+        asked = (shares.kind >= 0) & (shares.kind < len(KINDS))
+        pairs = shares.matched
+        of_event, true, query = torch.nonzero(pairs & asked[:, :, None], as_tuple=True)
+        lost_event, lost = torch.nonzero(asked & ~pairs.any(dim=2), as_tuple=True)
+        extra_event, extra = torch.nonzero((shares.found_cells > 0) & ~pairs.any(dim=1), as_tuple=True)
+        kind, answer = shares.kind[of_event, true], called[of_event, query]
+        cells = torch.cat(
+            [
+                (of_event * _SIDE + kind) * _SIDE + answer,
+                (lost_event * _SIDE + shares.kind[lost_event, lost]) * _SIDE + missed,
+                (extra_event * _SIDE + none) * _SIDE + called[extra_event, extra],
+            ]
+        )
+        counts = torch.bincount(cells, minlength=events * _COUNTS).view(events, _COUNTS)
+        chance = found.probability[of_event, query, :-1]
+        stated = chance.amax(dim=1) / chance.sum(dim=1).clamp(min=1e-12)
+        excess = binned_excess(stated, answer == kind, of_event, events)
+        return torch.cat([counts.float(), excess.float()], dim=1)
+
+    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
+        """Return the mean F1 of the kinds, missed and made-up particles counted, (..., replica)."""
+        counts = _counts(np.einsum("...ec,re->...rc", outputs[..., :_COUNTS], weights, optimize=True))
+        hit = np.diagonal(counts, axis1=-2, axis2=-1)[..., :-1]
+        return f1_mean(hit, counts[..., :-1, :].sum(axis=-1), counts[..., :-1].sum(axis=-2))
+
+    def observable(self, outputs: Floats) -> Floats:
+        """Return how many protons are found."""
+        protons: Floats = _counts(outputs[..., :_COUNTS])[..., KINDS.index("proton")].sum(axis=-1)
+        return protons
+
+    def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
+        """Return macro-F1, accuracy and calibration on matches alone, and F1, precision and recall of each kind."""
+        counts = _counts(weights @ outputs[:, :_COUNTS])
+        pairs = counts[..., :-1, :-1]
+        hit = np.diagonal(pairs, axis1=-2, axis2=-1)
+        number = pairs.sum(axis=(-2, -1))
+        own = per_class(hit, counts[..., :-1, :].sum(axis=-1), counts[..., :-1].sum(axis=-2))
+        return {
+            "macro-F1 of matches": f1_mean(hit, pairs.sum(axis=-1), pairs.sum(axis=-2)),
+            "accuracy of matches": share(hit.sum(axis=-1), number),
+            "ECE of matches": expected_error(weights @ outputs[:, _COUNTS:], number),
+            **{
+                f"{what} of {kind}": own[what][:, place]
+                for place, kind in enumerate(KINDS)
+                for what in ("F1", "precision", "recall")
+            },
+        }
+
+    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
+        """Return the statistics of calling every found particle the one kind that does best."""
+        counts = _counts(weights @ outputs[:, :_COUNTS])
+        best, matches, right = 0.0, 0.0, 0.0
+        for kind in range(len(KINDS)):
+            constant = np.zeros_like(counts)
+            constant[:, kind] = counts[:, :-1].sum(axis=1)
+            constant[:, -1] = counts[:, -1]
+            pairs = constant[:-1, :-1]
+            hit, called = np.diagonal(pairs), constant[:, :-1].sum(axis=0)
+            best = max(best, float(f1_mean(hit, constant[:-1].sum(axis=1), called)))
+            matches = max(matches, float(f1_mean(hit, pairs.sum(axis=1), pairs.sum(axis=0))))
+            right = max(right, float(share(hit.sum(), pairs.sum())))
+        label = "best constant"
+        return {
+            self.statistic: (label, best),
+            "macro-F1 of matches": (label, matches),
+            "accuracy of matches": (label, right),
+            "ECE of matches": ("shares of the kinds", 0.0),
+        }
+
+
+def _counts(flat: Floats) -> Floats:
+    """Return (..., 6, 6) counts from (..., 36)."""
+    return flat.reshape(*flat.shape[:-1], _SIDE, _SIDE)
