@@ -10,6 +10,8 @@ import torch
 
 from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.network import answer_together
+from shiftlab.arms.network_arm import OneBody
 from shiftlab.arms.observation import Observation
 from shiftlab.errors import ConfigError
 from shiftlab.events.image import Image
@@ -17,7 +19,17 @@ from shiftlab.registry import Registry
 from shiftlab.tasks.task import Task
 from shiftlab.tasks.voxel_truth import VoxelTruth
 
-__all__ = ["Arm", "InputContract", "Observation", "Outputs", "arms", "load_arms", "predict_all"]
+__all__ = [
+    "Arm",
+    "InputContract",
+    "Observation",
+    "Outputs",
+    "arms",
+    "body_groups",
+    "body_passes",
+    "load_arms",
+    "predict_all",
+]
 
 
 @cache
@@ -60,15 +72,38 @@ def load_arms(
     return tuple(found)
 
 
+def body_groups(arms: Sequence[Arm]) -> list[list[int]]:
+    """Return which arms share the passes of one frozen body, as lists of their places; most are alone."""
+    groups: dict[object, list[int]] = {}
+    for place, arm in enumerate(arms):
+        frozen = arm.frozen_body if isinstance(arm, OneBody) else ""
+        groups.setdefault(frozen or place, []).append(place)
+    return list(groups.values())
+
+
+def body_passes(arms: Sequence[Arm]) -> int:
+    """Return the passes through a network body that one event costs when all arms are asked all tasks."""
+    return sum(arms[group[0]].bodies for group in body_groups(arms))
+
+
 def predict_all(arms: Sequence[Arm], image: Image, truth: VoxelTruth | None, tasks: Sequence[Task]) -> list[Outputs]:
     """Return what ``Arm.predict`` returns for each arm, in their order.
 
-    Voxels are grouped, laid beside the truth and summarised once for all arms of one input contract.
+    Voxels are grouped, laid beside the truth and summarised once for all arms of one input contract, and
+    a frozen body that several arms rest on looks at each event once.
     """
     seen: dict[InputContract, Observation] = {}
-    answers = []
-    for arm in arms:
-        if arm.contract not in seen:
-            seen[arm.contract] = Observation(image, truth, arm.contract)
-        answers.append(arm.answer(seen[arm.contract], tasks))
-    return answers
+    answers: dict[int, Outputs] = {}
+    for group in body_groups(arms):
+        contract = arms[group[0]].contract
+        if contract not in seen:
+            seen[contract] = Observation(image, truth, contract)
+        together = [arm for arm in (arms[place] for place in group) if isinstance(arm, OneBody)]
+        if len(together) < 2:
+            answers[group[0]] = arms[group[0]].answer(seen[contract], tasks)
+            continue
+        for arm in together:
+            arm.require_tasks(tasks)
+        found = answer_together([arm.network for arm in together], seen[contract], tasks)
+        answers.update(zip(group, found, strict=True))
+    return [answers[place] for place in range(len(arms))]

@@ -37,13 +37,16 @@ class Arm(ABC):
         seed: Number of the training; a seed covers pre-training and heads.
         contract: What its images must be.
         record: Plain values about the training: recipe, data digest, data set, number of events, curves.
+        pretrained: Whether its training starts from a foundation model, ``train(..., foundation=model)``.
         training_vertices: int64 (vertex,), ascending uids of all vertices that its training was given,
             those that only steered it (early stopping, say) among them.
+        pretraining_vertices: The same of the pre-training of its foundation model; empty where it has none.
     """
 
     name: ClassVar[str]
     letter: ClassVar[str]
     views: ClassVar[bool] = True
+    pretrained: ClassVar[bool] = False
 
     def __init__(
         self, seed: int, contract: InputContract, record: Mapping[str, Any], training_vertices: NDArray[np.int64]
@@ -53,6 +56,7 @@ class Arm(ABC):
         self.contract = contract
         self.record = dict(record)
         self.training_vertices = np.unique(training_vertices)
+        self.pretraining_vertices: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     @property
     @abstractmethod
@@ -147,11 +151,15 @@ class Arm(ABC):
             DataError: some are; the message counts them and names the first event.
         """
         vertex = events.vertex.cpu().numpy()
-        known = np.isin(vertex, self.training_vertices)
-        if known.any():
-            first = int(np.flatnonzero(known)[0])
-            raise DataError(
-                f"arm '{self.name}' seed {self.seed} was trained on the vertices of {int(known.sum())} of these "
-                f"{len(events)} events, the first being event {first} (key {int(events.key[first])}, vertex "
-                f"{int(vertex[first])}, sample {events.sample[first]}). Judge it on vertices it has not seen."
-            )
+        for seen, what in (
+            (self.training_vertices, "was trained"),
+            (self.pretraining_vertices, "rests on a foundation model that was pre-trained"),
+        ):
+            known = np.isin(vertex, seen)
+            if known.any():
+                first = int(np.flatnonzero(known)[0])
+                raise DataError(
+                    f"arm '{self.name}' seed {self.seed} {what} on the vertices of {int(known.sum())} of these "
+                    f"{len(events)} events, the first being event {first} (key {int(events.key[first])}, vertex "
+                    f"{int(vertex[first])}, sample {events.sample[first]}). Judge it on vertices it has not seen."
+                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from shiftlab.errors import ConfigError
 from shiftlab.provenance import write_json, write_whole
 
 __all__ = [
     "arm_folder",
+    "half_weights",
     "has_record",
     "load_record",
     "load_vertices",
@@ -68,29 +69,37 @@ def load_record(folder: Path) -> dict[str, Any]:
 
 
 def round_weights(module: nn.Module) -> None:
-    """Round every learned number to half precision in place: what is stored is what is evaluated."""
+    """Round every stored number to half precision in place: what is stored is what is evaluated."""
     with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(parameter.half().float())
+        for value in module.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.half().float())
 
 
-def save_weights(folder: Path, module: nn.Module) -> None:
-    """Write the learned numbers of ``module``, float16."""
-    state = {name: value.detach().half().cpu().contiguous() for name, value in module.state_dict().items()}
-    with write_whole(folder / _WEIGHTS) as path:
+def half_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return the numbers of ``module`` as they are stored: float16 (counts as they are), on the CPU, by name."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def save_weights(folder: Path, module: nn.Module, *, name: str = _WEIGHTS, without: Sequence[str] = ()) -> None:
+    """Write the learned numbers of ``module``, float16, but for those whose name starts with one of ``without``."""
+    state = {key: value for key, value in half_weights(module).items() if not key.startswith(tuple(without))}
+    with write_whole(folder / name) as path:
         save_file(state, path)
 
 
-def load_weights(folder: Path, module: nn.Module) -> None:
-    """Fill ``module`` from its file.
+def load_weights(folder: Path, module: nn.Module, *, name: str = _WEIGHTS, without: Sequence[str] = ()) -> None:
+    """Fill ``module`` from its file; numbers whose name starts with one of ``without`` stay as they are.
 
     Raises:
         ConfigError: the file is missing, damaged, or of another network.
     """
-    path = folder / _WEIGHTS
+    path = folder / name
+    kept = {key: value for key, value in module.state_dict().items() if key.startswith(tuple(without))}
     try:
-        state = load_file(path)
-        module.load_state_dict({name: value.float() for name, value in state.items()})
+        state = {key: value.float() for key, value in load_file(path).items()}
+        module.load_state_dict({**kept, **state})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ConfigError(f"checkpoint '{path}' cannot be used: {error}") from error
 

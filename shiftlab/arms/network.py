@@ -17,7 +17,7 @@ from shiftlab.arms.observation import Observation
 from shiftlab.arms.patches import Patches
 from shiftlab.tasks.task import Task
 
-__all__ = ["PADDED_TOKENS", "Network", "batches"]
+__all__ = ["PADDED_TOKENS", "Network", "answer_together", "batches"]
 
 PADDED_TOKENS = 3072
 """Tokens of a batch with its padding, chosen for the cache of one core; a longer event goes alone."""
@@ -51,28 +51,48 @@ class Network(nn.Module):
 
     def answer(self, observation: Observation, tasks: Sequence[Task]) -> dict[str, NDArray[np.float32]]:
         """Return float32 (scored event, output) per task; one body pass feeds all of them."""
-        events = observation.image.events
-        scored = {task.name: torch.from_numpy(task.scored(events)) for task in tasks}
-        device = observation.image.cell.device
-        wanted = torch.stack(list(scored.values())).any(dim=0).to(device)
-        ascending = observation.ascending
-        chosen = wanted[ascending]
-        complete = bool(chosen.all())
-        patches = observation.sorted_patches if complete else observation.patches.take(ascending[chosen])
-        raw = self._raw(patches, tasks, len(observation.image.cell))
-        found: dict[str, NDArray[np.float32]] = {}
-        for task in tasks:
-            outputs = raw[task.name].outputs(observation, patches, ascending[chosen])
-            found[task.name] = outputs[scored[task.name].to(device)].float().cpu().numpy()
-        return found
+        return answer_together([self], observation, tasks)[0]
 
-    @torch.inference_mode()
-    def _raw(self, patches: Patches, tasks: Sequence[Task], voxels: int) -> Mapping[str, Answer]:
-        device = patches.local.device
-        answers = {task.name: blank(task, len(patches), voxels, device) for task in tasks}
-        for first, last in batches(patches.lengths.tolist()):
-            batch = patches.between(first, last)
-            encoded = self.body(batch)
+
+def answer_together(
+    networks: Sequence[Network], observation: Observation, tasks: Sequence[Task]
+) -> list[dict[str, NDArray[np.float32]]]:
+    """Return float32 (scored event, output) per network and task; one pass of one body feeds all heads.
+
+    Args:
+        networks: Networks whose bodies are equal; the first one's is used.
+        observation: Some events.
+        tasks: What is asked of each.
+    """
+    events = observation.image.events
+    device = observation.image.cell.device
+    scored = {task.name: torch.from_numpy(task.scored(events)) for task in tasks}
+    wanted = torch.stack(list(scored.values())).any(dim=0).to(device)
+    ascending = observation.ascending
+    chosen = wanted[ascending]
+    patches = observation.sorted_patches if bool(chosen.all()) else observation.patches.take(ascending[chosen])
+    raw = _raw(networks, patches, tasks, len(observation.image.cell))
+    found = []
+    for answers in raw:
+        outputs = {}
+        for task in tasks:
+            rows = answers[task.name].outputs(observation, patches, ascending[chosen])
+            outputs[task.name] = rows[scored[task.name].to(device)].float().cpu().numpy()
+        found.append(outputs)
+    return found
+
+
+@torch.inference_mode()
+def _raw(
+    networks: Sequence[Network], patches: Patches, tasks: Sequence[Task], voxels: int
+) -> list[Mapping[str, Answer]]:
+    """Return what each network's heads say of every voxel, or of each event of ``patches``."""
+    device = patches.local.device
+    answers = [{task.name: blank(task, len(patches), voxels, device) for task in tasks} for _ in networks]
+    for first, last in batches(patches.lengths.tolist()):
+        batch = patches.between(first, last)
+        encoded = networks[0].body(batch)
+        for network, answer in zip(networks, answers, strict=True):
             for task in tasks:
-                answers[task.name].fill(self.heads[task.name](encoded), first, last, batch.order)
-        return answers
+                answer[task.name].fill(network.heads[task.name](encoded), first, last, batch.order)
+    return list(answers)

@@ -14,7 +14,21 @@ from shiftlab.errors import ConfigError
 __all__ = ["Recipe"]
 
 _PRECISIONS: Final = ("float32", "bf16")
-_OPTIONAL: Final = ("ema", "validation", "validate_every", "patience", "precision", "compile", "pieces")
+_OPTIONAL: Final = (
+    "ema",
+    "validation",
+    "validate_every",
+    "patience",
+    "precision",
+    "compile",
+    "pieces",
+    "objective",
+    "finetune",
+    "finetune_rate",
+    "frozen",
+    "multitask",
+    "labels",
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +39,16 @@ class Recipe:
         body: Presentations of the pre-training of the shared body.
         head: Presentations of each head on the frozen body, of the task's own events.
         scratch: Presentations of each network that is trained from scratch.
+        finetune: Presentations of each network that starts from the foundation model.
+        multitask: Presentations of the network that learns all tasks from scratch, for each task.
+        labels: Labelled events of each task that heads and networks are trained on, pre-training apart; 0 for all.
+        objective: Objective of the pre-training.
         batch: Events per step.
         body_rate: Peak learning rate of AdamW in pre-training.
         head_rate: The same for heads, on a frozen body or on one that learns with them.
         scratch_rate: The same for bodies trained from scratch.
+        finetune_rate: The same for bodies that start from the foundation model; below ``head_rate``.
+        frozen: Share of the fine-tuning in which the body stays frozen and the head alone is trained.
         gentle: Tasks whose gradient is mostly noise; their networks from scratch learn at ``gentle_rate``,
             body and head, in batches of ``gentle_batch``.
         gentle_rate: See ``gentle``.
@@ -54,10 +74,16 @@ class Recipe:
     body: int = 25_000
     head: int = 32_000
     scratch: int = 25_000
+    finetune: int = 25_000
+    multitask: int = 25_000
+    labels: int = 0
+    objective: str = "masked_modelling"
     batch: int = 16
     body_rate: float = 1.5e-3
     head_rate: float = 3e-3
     scratch_rate: float = 1e-3
+    finetune_rate: float = 3e-4
+    frozen: float = 0.2
     gentle: tuple[str, ...] = ("electron_gamma",)
     gentle_rate: float = 5e-4
     gentle_batch: int = 32
@@ -89,11 +115,11 @@ class Recipe:
         """
         if self.precision not in _PRECISIONS:
             raise ConfigError(f"recipe.precision is '{self.precision}'; it is one of {', '.join(_PRECISIONS)}.")
-        for name in ("ema", "validation"):
+        for name in ("ema", "validation", "frozen"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ConfigError(f"recipe.{name} is {value}; it lies in [0, 1).")
-        for name, least in (("validate_every", 0), ("patience", 0), ("pieces", 1)):
+        for name, least in (("validate_every", 0), ("patience", 0), ("pieces", 1), ("labels", 0), ("batch", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it is {least} or more.")
 
@@ -135,5 +161,12 @@ class Recipe:
         return {**plain, "gentle": list(self.gentle)}
 
     def presented(self, arm: str, tasks: int) -> int:
-        """Return all presentations of one seed of an arm, for the progress bar."""
-        return {"foundation": self.body + tasks * self.head, "scratch": tasks * self.scratch}.get(arm, 0)
+        """Return all presentations of one seed of an arm, pre-training apart, for the progress bar."""
+        each = {
+            "foundation": self.head,
+            "random": self.head,
+            "finetuned": self.finetune,
+            "scratch": self.scratch,
+            "multitask": self.multitask,
+        }
+        return tasks * each.get(arm, 0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,19 +18,24 @@ from tqdm import tqdm
 
 from shiftlab.arms.arm import Arm
 from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
+from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
+from shiftlab.arms.pretraining import pretrain
+from shiftlab.arms.processes import Processes
 from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.spending import PRETRAINED
 from shiftlab.arms.training import Deadline, Workshop
-from shiftlab.arms.training_set import TrainingSet, training_set
+from shiftlab.arms.training_set import TrainingSet, input_contract, training_set
 from shiftlab.detector import Detector
-from shiftlab.errors import RunError
+from shiftlab.errors import DataError, RunError
 from shiftlab.events.deposits import Deposits
 from shiftlab.provenance import digest_json
 from shiftlab.registry import Registry
 from shiftlab.tasks.task import Task
 
-__all__ = ["deposits_digest", "train_study"]
+__all__ = ["deposits_digest", "train_study", "with_labels"]
 
-_STATE = ".training"
+_STATE: Final = ".training"
+_CURVES: Final = "curves"
 
 
 def deposits_digest(deposits: Deposits) -> str:
@@ -50,12 +57,16 @@ def train_study(
     names: Sequence[str],
     seeds: Sequence[int] = (0, 1),
     recipe: Recipe | None = None,
+    foundation: Path | None = None,
     minutes: float = math.inf,
     device: torch.device | str = "cpu",
     fresh: bool = False,
     progress: bool | None = None,
 ) -> Path:
     """Train the named arms; one that the folder already has from the same recipe and sample is left alone.
+
+    Arms that rest on a foundation model get the same one: that of ``foundation`` for all seeds, or one for
+    each seed, pre-trained here on all events of the sample.
 
     Args:
         deposits: Training events; no vertex of them may be judged later.
@@ -66,6 +77,7 @@ def train_study(
         names: Which arms.
         seeds: Which seeds of each.
         recipe: How; the default when None.
+        foundation: Folder of a foundation model that all seeds share; None pre-trains one for each seed.
         minutes: Wall-clock limit; the state is kept and RunError raised when it is reached.
         device: Where networks are trained.
         fresh: Throw away what is in the folder.
@@ -76,11 +88,18 @@ def train_study(
 
     Raises:
         RunError: the folder holds another training and ``fresh`` is False, or the time is over.
-        DataError: a loss is not finite, or a task has no training events.
+        DataError: a loss is not finite, or a task has no or too few training events.
+        ConfigError: the foundation model cannot be used with this detector.
     """
     started = time.monotonic()
     recipe = recipe or Recipe()
     kinds = [known.get(name) for name in names]
+    given = None
+    if foundation is not None and any(kind.pretrained for kind in kinds):
+        given = load_foundation(foundation, input_contract(detector))
+        # The card says what was built, so that a body trained from scratch is of the same size.
+        body = given.described["body"]
+        recipe = replace(recipe, network=body["name"], size={key: body[key] for key in body if key != "name"})
     if fresh and folder.exists():
         shutil.rmtree(folder)
     about = {
@@ -91,55 +110,136 @@ def train_study(
         "recipe": recipe.plain(),
         "trained_tasks": [task.name for task in tasks],
     }
-    missing = [(kind, seed) for seed in seeds for kind in kinds if not _there(folder, kind, seed, about)]
+    school = _School(folder, about, recipe, tuple(tasks), given, Deadline(started + 60 * minutes))
+    missing = [(kind, seed) for seed in seeds for kind in kinds if not school.has(kind, seed)]
     if not missing:
         return folder
-    total = len(deposits) + sum(recipe.presented(kind.name, len(tasks)) for kind, _ in missing)
-    with tqdm(total=total, unit="event", disable=_hidden(progress), desc="images", smoothing=0.05) as bar:
+    total = len(deposits) + school.presented(missing)
+    hidden = _hidden(progress) if Processes.here(device).first else True
+    with tqdm(total=total, unit="event", disable=hidden, desc="images", smoothing=0.05) as bar:
         data = training_set(deposits, detector, tasks, bar.update).to(device)
         for kind, seed in missing:
             bar.set_description(f"{kind.name} seed {seed}")
-            workshop = Workshop(
-                folder / _STATE, _identity(about, kind, seed), Deadline(started + 60 * minutes), bar.update
-            )
-            _train_one(kind, seed, data, tasks, recipe, workshop, folder, about)
+            school.train(kind, seed, data, bar.update)
     shutil.rmtree(folder / _STATE, ignore_errors=True)
     return folder
 
 
-def _train_one(
-    kind: type[Arm],
-    seed: int,
-    data: TrainingSet,
-    tasks: Sequence[Task],
-    recipe: Recipe,
-    workshop: Workshop,
-    folder: Path,
-    about: dict[str, Any],
-) -> None:
-    arm = kind.train(data, tasks, seed, recipe, workshop)
-    events = data.image.events
-    # Whatever an arm did with its events, say held some back to stop early: it has seen them all.
-    arm.training_vertices = np.union1d(arm.training_vertices, events.vertex.cpu().numpy())
-    arm.record.update(about, identity=workshop.identity, dataset=events.dataset)
-    arm.save(folder)
-    for state in workshop.folder.glob(f"{kind.name}-seed{seed}-*"):
-        state.unlink()
+@dataclass(frozen=True)
+class _School:
+    """What all trainings of one study share.
 
+    Attributes:
+        folder: Checkpoint folder.
+        about: What every record says of the sample and the recipe.
+        recipe: How arms are trained.
+        tasks: What is trained.
+        given: Foundation model that all seeds share; None pre-trains one for each seed.
+        deadline: When to stop.
+    """
 
-def _identity(about: dict[str, Any], kind: type[Arm], seed: int) -> str:
-    return digest_json([about, kind.name, seed])
+    folder: Path
+    about: dict[str, Any]
+    recipe: Recipe
+    tasks: tuple[Task, ...]
+    given: FoundationModel | None
+    deadline: Deadline
 
+    def identity(self, kind: type[Arm], seed: int) -> str:
+        """Return the digest of all that decides an arm's weights."""
+        rests = [self.given.digest] if kind.pretrained and self.given is not None else []
+        return digest_json([self.about, kind.name, seed, *rests])
 
-def _there(folder: Path, kind: type[Arm], seed: int, about: dict[str, Any]) -> bool:
-    own = arm_folder(folder, kind.name, seed)
-    if not has_record(own):
-        return False
-    if load_record(own).get("identity") != _identity(about, kind, seed):
-        raise RunError(
-            f"'{own}' was trained with another recipe or sample. Choose another folder, or train with --fresh."
+    def has(self, kind: type[Arm], seed: int) -> bool:
+        """Return whether the arm is trained already.
+
+        Raises:
+            RunError: it was trained otherwise.
+        """
+        own = arm_folder(self.folder, kind.name, seed)
+        if not has_record(own):
+            return False
+        if load_record(own).get("identity") != self.identity(kind, seed):
+            raise RunError(
+                f"'{own}' was trained with another recipe, sample or foundation model. Choose another folder, or train "
+                "with --fresh."
+            )
+        return True
+
+    def presented(self, missing: Sequence[tuple[type[Arm], int]]) -> int:
+        """Return all presentations that are still to come, pre-training among them."""
+        heads = sum(self.recipe.presented(kind.name, len(self.tasks)) for kind, _ in missing)
+        seeds = {seed for kind, seed in missing if kind.pretrained and self.given is None}
+        return heads + self.recipe.body * sum(self._pretrained(seed) is None for seed in seeds)
+
+    def train(self, kind: type[Arm], seed: int, data: TrainingSet, advance: Callable[[int], object]) -> None:
+        """Train one arm and seed and store it."""
+        resting = {"foundation": self._foundation(seed, data, advance)} if kind.pretrained else {}
+        workshop = self._workshop(self.identity(kind, seed), advance)
+        taught = with_labels(data, self.recipe.labels, seed)
+        arm = kind.train(taught, self.tasks, seed, self.recipe, workshop, **resting)
+        events = data.image.events
+        # Whatever an arm did with its events, say held some back to stop early: it has seen them all.
+        arm.training_vertices = np.union1d(arm.training_vertices, events.vertex.cpu().numpy())
+        arm.record.update(self.about, identity=workshop.identity, dataset=events.dataset)
+        if self.recipe.labels:
+            arm.record["labelled_keys"] = {
+                name: digest_json(events.key[rows.to(events.key.device)].tolist()) for name, rows in taught.rows.items()
+            }
+        if Processes.here(data.label.device).first:
+            arm.save(self.folder)
+            for state in workshop.folder.glob(f"{kind.name}-seed{seed}-*"):
+                state.unlink()
+
+    def _foundation(self, seed: int, data: TrainingSet, advance: Callable[[int], object]) -> FoundationModel:
+        """Return the foundation model of a seed: the given one, that of an earlier arm, or a new one."""
+        if self.given is not None:
+            return self.given
+        there = self._pretrained(seed)
+        if there is not None:
+            return load_foundation(there, data.contract, data.label.device)
+        workshop = self._workshop(self._pretraining_identity(seed), advance)
+        about = {key: self.about[key] for key in ("data_digest", "detector", "samples")}
+        model = pretrain(data, seed, self.recipe, workshop, {**about, "identity": workshop.identity})
+        if Processes.here(data.label.device).first:
+            save_foundation(self.folder / PRETRAINED / model.digest[:12], model)
+        return model
+
+    def _pretrained(self, seed: int) -> Path | None:
+        """Return the folder of the foundation model that was pre-trained here for a seed, if it is there."""
+        wanted = self._pretraining_identity(seed)
+        for card in sorted((self.folder / PRETRAINED).glob("*/foundation.json")):
+            if json.loads(card.read_text(encoding="utf-8")).get("identity") == wanted:
+                return card.parent
+        return None
+
+    def _pretraining_identity(self, seed: int) -> str:
+        return digest_json(
+            [self.about["data_digest"], self.about["detector"], self.recipe.plain(), "pretraining", seed]
         )
-    return True
+
+    def _workshop(self, identity: str, advance: Callable[[int], object]) -> Workshop:
+        return Workshop(self.folder / _STATE, identity, self.deadline, advance, self.folder / _CURVES)
+
+
+def with_labels(data: TrainingSet, labels: int, seed: int) -> TrainingSet:
+    """Return the training set with ``labels`` labelled events of each task; 0 keeps all.
+
+    The events of fewer labels are among those of more (``shiftlab.arms.labelled``), and all arms of a seed get the
+    same ones.
+
+    Raises:
+        DataError: a task has fewer events than that.
+    """
+    if not labels:
+        return data
+    for task, own in data.rows.items():
+        if len(own) < labels:
+            raise DataError(
+                f"arms.train.labels={labels}: the training sample has only {len(own)} events with the truth of task "
+                f"'{task}'. Ask for fewer labels, or give a larger sample."
+            )
+    return replace(data, rows={task: data.labelled(own, labels, seed) for task, own in data.rows.items()})
 
 
 def _hidden(progress: bool | None) -> bool | None:

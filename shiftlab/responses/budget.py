@@ -8,6 +8,7 @@ from typing import Final
 
 import torch
 
+from shiftlab.arms import body_passes
 from shiftlab.events import concatenate, open_events
 from shiftlab.responses.shards import Unit, chunks, save_deposits
 from shiftlab.responses.workers import Job, Worker
@@ -73,7 +74,7 @@ def measure(job: Job, *, done: float, workers: int) -> Budget:
     finally:
         torch.set_num_threads(before)
     probed = len(chunks(events, step))
-    bodies = sum(arm.bodies for arm in worker.arms)
+    bodies = body_passes(worker.arms)
     return Budget(bodies, len(job.universes), events, done, probed / max(elapsed, 1e-9), workers)
 
 

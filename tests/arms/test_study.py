@@ -30,7 +30,8 @@ def test_every_arm_is_stored_with_its_recipe_digest_and_curves(trained, recipe):
         assert arm.record["events"] == 40
         with pytest.raises(DataError, match="was trained on"):
             arm.refuse_training_vertices(deposits.events)
-    assert set(found[0].record["curves"]) == {"body", "segmentation", "electron_gamma", "flavour", "energy"}
+    assert set(found[0].record["curves"]) == {task.name for task in named_tasks()}
+    assert found[0].foundation.card["curves"]["body"]
     assert not (folder / ".training").exists()
 
 
@@ -44,7 +45,7 @@ def test_the_same_training_again_does_nothing(trained, pixel, recipe):
 def test_another_recipe_or_sample_is_refused(trained, pixel, recipe, draw):
     folder, deposits = trained
     for sample, other in ((deposits, replace(recipe, body=56)), (draw(40, 9), recipe)):
-        with pytest.raises(RunError, match="another recipe or sample"):
+        with pytest.raises(RunError, match="another recipe, sample or foundation model"):
             train_study(
                 sample, pixel, folder, arms(), named_tasks(), names=NAMES, seeds=(0,), recipe=other, progress=False
             )
