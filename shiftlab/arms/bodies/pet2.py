@@ -1,0 +1,197 @@
+"""The Point-Edge Transformer of OmniLearned (PET2), run by its own package, as a body for tokens.
+
+Source: arXiv:2510.24066; package ``omnilearned`` 0.2.0. Its body embeds each particle with its K nearest ones in the
+first two columns, joins learned class tokens, the globals and the noise level, and runs a transformer; its classifier
+lets the class tokens look at the particles once more. Both are kept here, without the last matrix, which is a head's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar, Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from shiftlab.arms.body import Body
+from shiftlab.arms.encoded import Encoded
+from shiftlab.arms.token_batch import TokenBatch
+from shiftlab.arms.token_contract import KINEMATICS, TokenContract
+from shiftlab.arms.token_features import encoded_tokens, standard_numbers
+from shiftlab.errors import ConfigError
+
+__all__ = ["Pet2", "padded"]
+
+_PT: Final = 2
+_STEP: Final = 2.0**-23
+"""What a log pT of exactly 0 becomes, a change of pT by 1e-7: the package takes 0 for a particle that is not there."""
+
+
+def padded(values: Tensor, offsets: Tensor, length: int) -> Tensor:
+    """Return (event, length, column): packed rows (token, column) with zeros after each event's last token."""
+    lengths = offsets.diff()
+    event = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), lengths)
+    place = torch.arange(len(values), device=values.device) - offsets[:-1][event]
+    return values.new_zeros(len(lengths), length, *values.shape[1:]).index_put((event, place), values)
+
+
+class Pet2(Body):
+    """PET2's body and classifier; one feature vector per particle, and the class tokens beside the globals.
+
+    Blank entries are as the contract says, without a mark. Angles are not periodic in it. Kinds are numbered from
+    ``first_kind``, since the package's embedding of 0 is fixed at zero. Dropout is that of the package's own trainer
+    when asked for.
+
+    Attributes:
+        network: ``body`` and ``classifier`` of the package; parameter names are those of public checkpoints.
+    """
+
+    name = "pet2"
+    input: ClassVar[Literal["images", "tokens"]] = "tokens"
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"width": 16, "layers": 2, "head_layers": 1, "heads": 2},
+        "small": {"width": 128, "layers": 8, "head_layers": 2, "heads": 8},
+        "medium": {"width": 512, "layers": 12, "head_layers": 2, "heads": 16},
+        "large": {"width": 1024, "layers": 28, "head_layers": 4, "heads": 32},
+    }
+
+    def __init__(
+        self,
+        contract: TokenContract,
+        *,
+        width: int,
+        layers: int,
+        head_layers: int,
+        heads: int,
+        class_tokens: int = 4,
+        expansion: int = 2,
+        neighbours: int = 10,
+        coordinates: int = 2,
+        interaction: bool = True,
+        local_interaction: bool = True,
+        first_kind: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        """Make an untrained network; small, medium and large are the package's own sizes.
+
+        Args:
+            contract: Units and columns of the tokens.
+            width: Numbers per token (``base_dim``).
+            layers: Transformer layers of the body.
+            head_layers: Layers of the neighbourhood embedding and of the classifier.
+            heads: Attention heads.
+            class_tokens: Learned tokens that speak for the event.
+            expansion: Hidden over outer width (``mlp_ratio``).
+            neighbours: Nearest particles that the embedding of each looks at (``K``).
+            coordinates: How many columns a distance is worked out of (``num_coord``).
+            interaction: Pairs' log m^2, log dR and log kT as a bias of attention.
+            local_interaction: The same inside neighbourhoods.
+            first_kind: Number of the contract's first kind.
+            dropout: In training, of attention and hidden layers.
+
+        Raises:
+            ConfigError: the package ``omnilearned`` is not installed.
+        """
+        super().__init__()
+        self.contract: TokenContract = contract
+        self._size = {
+            "width": width,
+            "layers": layers,
+            "head_layers": head_layers,
+            "heads": heads,
+            "class_tokens": class_tokens,
+            "expansion": expansion,
+            "neighbours": neighbours,
+            "coordinates": coordinates,
+            "interaction": interaction,
+            "local_interaction": local_interaction,
+            "first_kind": first_kind,
+            "dropout": dropout,
+        }
+        self.features = width
+        self.overall_features = len(contract.global_columns) + 1 + class_tokens * width
+        self._extra, self._numbers = len(contract.columns) - KINEMATICS, len(contract.global_columns)
+        whole = _package().PET2(
+            KINEMATICS,
+            use_int=interaction,
+            local_int=local_interaction,
+            conditional=self._numbers > 0,
+            cond_dim=max(self._numbers, 1),
+            pid=len(contract.kinds) > 1,
+            pid_dim=len(contract.kinds) + first_kind,
+            add_info=self._extra > 0,
+            add_dim=max(self._extra, 1),
+            mode="pretrain",
+            num_classes=1,
+            base_dim=width,
+            num_transformers=layers,
+            num_transformers_head=head_layers,
+            num_tokens=class_tokens,
+            num_heads=heads,
+            mlp_ratio=expansion,
+            mlp_drop=dropout,
+            attn_drop=dropout,
+            K=neighbours,
+            num_coord=coordinates,
+        )
+        whole.classifier.out = nn.Identity()
+        self.network = nn.ModuleDict({"body": whole.body, "classifier": whole.classifier})
+
+    def plain(self) -> dict[str, Any]:
+        """Return the constructor's keyword arguments."""
+        return dict(self._size)
+
+    def forward(self, batch: TokenBatch) -> Encoded:
+        """Return the body's particles, and beside the globals what the classifier makes of its class tokens."""
+        latent, pooled = self.layers(batch)
+        skipped = latent.shape[1] - self._length(batch)
+        place = torch.arange(latent.shape[1] - skipped, device=batch.device)
+        rows = latent[:, skipped:][place < batch.lengths[:, None]]
+        return encoded_tokens(rows, batch, torch.cat([standard_numbers(batch, self.contract), pooled], dim=1))
+
+    def layers(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Return what the package's body gives, and its classifier without the last matrix.
+
+        Returns:
+            (event, class tokens + noise level + globals + places, width), and (event, class tokens x width).
+        """
+        length = self._length(batch)
+        momenta = torch.cat(
+            [
+                batch.momenta[:, :_PT],
+                torch.where(batch.momenta[:, _PT : _PT + 1] == 0, _STEP, batch.momenta[:, _PT : _PT + 1]),
+                batch.momenta[:, _PT + 1 :],
+            ],
+            dim=1,
+        )
+        latent: Tensor = self.network["body"](
+            padded(momenta, batch.offsets, length),
+            batch.numbers if self._numbers else None,
+            padded(batch.kind + self._size["first_kind"], batch.offsets, length),
+            padded(batch.values[:, KINEMATICS:], batch.offsets, length) if self._extra else None,
+            batch.time,
+        )
+        pooled: Tensor = self.network["classifier"](latent)
+        return latent, pooled
+
+    def _length(self, batch: TokenBatch) -> int:
+        """Places of an event: enough for the longest, and for the package to find its neighbours."""
+        return max(int(batch.lengths.max()), int(self._size["neighbours"]) + 1)
+
+
+def _package() -> Any:
+    """Return the module ``omnilearned.network``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_module("omnilearned.network")
+    except ImportError as error:
+        raise ConfigError(
+            f"body 'pet2' needs the package omnilearned ({error}). Install it: pip install 'shiftlab[peers]'."
+        ) from error
