@@ -16,7 +16,10 @@ from shiftlab.provenance import provenance_record, write_json, write_whole
 
 __all__ = ["COLUMNS", "Budget", "Curve", "compare", "write_curve", "write_origin"]
 
-COLUMNS: Final = "step samples tokens flops wall_s train_loss validation_loss learning_rate epoch".split()
+COLUMNS: Final = (
+    *("step", "samples", "tokens", "flops", "wall_s"),
+    *("train_loss", "validation_loss", "learning_rate", "epoch"),
+)
 """Columns of a curve's file; one row for each validation.
 
 step: optimiser steps done. samples: presentations of events. tokens: tokens shown. flops: operations, forward and

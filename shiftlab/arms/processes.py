@@ -56,7 +56,7 @@ class Processes:
     def own_device(device: torch.device | str) -> torch.device:
         """Return this process's accelerator: ``cuda`` stands for the one of the local rank under ``torchrun``."""
         device = torch.device(device)
-        if device.type == "cuda" and device.index is None:
+        if str(device) == "cuda":
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return device
 
@@ -107,6 +107,11 @@ class Processes:
             with torch.no_grad():
                 for value in values:
                     dist.broadcast(value, 0)
+
+    def wait(self) -> None:
+        """Go on when every process is here, say to read what rank 0 has written."""
+        if self.count > 1:
+            dist.barrier()
 
     def told(self, value: float) -> float:
         """Return the number that rank 0 has."""
