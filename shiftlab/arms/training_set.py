@@ -1,40 +1,36 @@
-"""Nominal images of the training events with their labels and targets, and the batches that are cut from them."""
+"""Training events as images with labels and targets, in memory or mapped from a store, and batches cut from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.image_summary import image_summary
+from shiftlab.arms.imaged import CHUNK, Imaged, imaged, input_contract, joined
+from shiftlab.arms.labelled import labelled
 from shiftlab.arms.patches import Patches, group
+from shiftlab.arms.presentation import held_out
 from shiftlab.arms.summaries import Summaries, summarise
-from shiftlab.detector import NOMINAL, Detector
+from shiftlab.detector import Detector
+from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
-from shiftlab.tasks.particle_truth import TrueParticles, joined_particles
+from shiftlab.tasks.particle_truth import TrueParticles
 from shiftlab.tasks.task import Task
-from shiftlab.tasks.voxel_truth import NONE, match, truth_in
+
+if TYPE_CHECKING:
+    from shiftlab.arms.ahead import Ahead
 
 __all__ = ["Batch", "TrainingSet", "input_contract", "training_set"]
-
-_CHUNK = 256
-
-
-def input_contract(detector: Detector) -> InputContract:
-    """Return the input contract of the images that a detector makes."""
-    nominal = detector.values(NOMINAL)
-    threshold = nominal["threshold"]["level"] if "threshold" in nominal else 0.0
-    geometry = detector.geometry
-    contract = InputContract(shape=geometry.shape, pitch=geometry.pitch, threshold=threshold)
-    return contract if geometry.views == 1 else replace(contract, edges=geometry.edges, views=geometry.views)
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Batch:
     Attributes:
         patches: Their patches, on a grid moved at random.
         label: int64 (voxel,), class of each voxel, in the order of ``patches``.
-        targets: float32 (event,), or (event, number), per event-level task; NaN where an event has no truth for it.
+        targets: float32 (event,) or (event, number) per event-level task; NaN where an event has no truth for it.
         owner: int64 (voxel,), particle of each voxel as ``MatchedTruth.owner``, in the order of ``patches``; None if
             no task asks for particles.
         particles: The true particles of the events; None likewise.
@@ -56,20 +52,37 @@ class Batch:
     owner: Tensor | None = None
     particles: TrueParticles | None = None
 
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the same batch on ``device``."""
+        return Batch(
+            self.patches.to(device),
+            self.label.to(device),
+            {name: values.to(device) for name, values in self.targets.items()},
+            None if self.owner is None else self.owner.to(device),
+            None if self.particles is None else self.particles.to(device),
+        )
+
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Nominal images with labels.
+    """Nominal images with labels and targets.
+
+    Where the images are mapped from a store, only the events of a batch are ever read, and ``to`` moves
+    batches, not the set.
 
     Attributes:
-        image: Images of all training events.
+        image: Images of all events.
         label: int8 (voxel,), true class of each voxel.
-        targets: float32 (event,), or (event, number), per event-level task, NaN outside its own events.
+        targets: float32 (event,) or (event, number) per event-level task, NaN outside its own events.
         rows: int64 (event,) per task: its own events.
         contract: Input contract of the images.
         odd: Columns of each task's target that change sign where an image is mirrored along y.
         owner: int16 (voxel,), particle of each voxel as ``MatchedTruth.owner``; None if no task asks for particles.
         particles: The true particles; None likewise.
+        shown: bool (event,), the events that this set shows; None for all.
+        mapped: Whether the images are mapped from a file.
+        device: Where batches are given.
+        ahead: What cuts batches before they are asked for.
     """
 
     image: Image
@@ -77,19 +90,29 @@ class TrainingSet:
     targets: dict[str, Tensor]
     rows: dict[str, Tensor]
     contract: InputContract
-    odd: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    odd: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     owner: Tensor | None = None
     particles: TrueParticles | None = None
+    shown: Tensor | None = None
+    mapped: bool = False
+    device: torch.device | str = "cpu"
+    ahead: Ahead | None = None
 
     @property
     def seen(self) -> Tensor:
-        """int64 (event,): the events that have voxels."""
-        return torch.nonzero(self.image.offsets.diff() > 0).squeeze(1)
+        """int64 (event,): the events that have voxels and are shown."""
+        filled = self.size > 0
+        return torch.nonzero(filled if self.shown is None else filled & self.shown.to(filled.device)).squeeze(1)
+
+    @property
+    def size(self) -> Tensor:
+        """int64 (event,): voxels of each event."""
+        return self.image.offsets.diff()
 
     @cached_property
     def event_summaries(self) -> NDArray[np.float32]:
         """float32 (event, quantity): summary quantities of all events, for the classic arm."""
-        chunks = torch.split(torch.arange(len(self.image)), _CHUNK)
+        chunks = torch.split(torch.arange(len(self.image)), CHUNK)
         return np.concatenate([self.summaries(rows)[0].event for rows in chunks])
 
     def summaries(self, rows: Tensor) -> tuple[Summaries, Tensor]:
@@ -99,28 +122,32 @@ class TrainingSet:
         voxels, _ = ragged_rows(self.image.offsets, rows)
         return summarise(image, None, self.contract), self.label[voxels]
 
-    @property
-    def size(self) -> Tensor:
-        """int64 (event,): voxels of each event."""
-        return self.image.offsets.diff()
-
     def batch(self, rows: Tensor, generator: Generator) -> Batch:
         """Return the events at ``rows``, patch grid and side of y drawn from ``generator``."""
+        found = None if self.ahead is None else self.ahead.take(rows, generator)
+        return (self.cut(rows, generator) if found is None else found).to(self.device)
+
+    def cut(self, rows: Tensor, generator: Generator) -> Batch:
+        """Return what ``batch`` does, where the images lie."""
         edge = self.contract.patch
         drawn = torch.randint(0, edge, (3,), generator=generator).tolist()
         mirror = bool(torch.randint(0, 2, (1,), generator=generator))
         rows = rows.to(self.image.offsets.device)
         patches = group(self.image.take(rows), self.contract, shift=(drawn[0], drawn[1], drawn[2]), mirror=mirror)
         voxels, _ = ragged_rows(self.image.offsets, rows)
+        voxels = voxels[patches.order]
         targets = {name: values[rows] for name, values in self.targets.items()}
         for name, columns in self.odd.items() if mirror else ():
             targets[name][:, list(columns)] *= -1
-        owner = None if self.owner is None else self.owner[voxels][patches.order].long()
+        owner = None if self.owner is None else self.owner[voxels].long()
         particles = None if self.particles is None else self.particles.take(rows)
-        return Batch(patches, self.label[voxels][patches.order].long(), targets, owner, particles)
+        return Batch(patches, self.label[voxels].long(), targets, owner, particles)
 
     def to(self, device: torch.device | str) -> TrainingSet:
-        """Return the same set on ``device``."""
+        """Return the same set with batches on ``device``; what is in memory is moved there."""
+        device = torch.device(device)
+        if self.mapped:
+            return replace(self, device=device)
         image = Image(
             offsets=self.image.offsets.to(device),
             cell=self.image.cell.to(device),
@@ -129,18 +156,56 @@ class TrainingSet:
             shape=self.image.shape,
             events=self.image.events.to(device),
         )
-        targets = {name: values.to(device) for name, values in self.targets.items()}
-        owner = None if self.owner is None else self.owner.to(device)
-        particles = None if self.particles is None else self.particles.to(device)
         return replace(
-            self, image=image, label=self.label.to(device), targets=targets, owner=owner, particles=particles
+            self,
+            image=image,
+            label=self.label.to(device),
+            targets={name: values.to(device) for name, values in self.targets.items()},
+            owner=None if self.owner is None else self.owner.to(device),
+            particles=None if self.particles is None else self.particles.to(device),
+            device=device,
         )
+
+    def only(self, kept: ArrayLike) -> TrainingSet:
+        """Return the set that shows the events where ``kept`` (event,) is True; rows keep their numbers."""
+        mask = torch.from_numpy(np.asarray(kept, dtype=np.bool_))
+        if self.shown is not None:
+            mask &= self.shown
+        return replace(self, rows={name: rows[mask[rows]] for name, rows in self.rows.items()}, shown=mask)
+
+    def split(self, fraction: float, seed: int) -> tuple[TrainingSet, TrainingSet]:
+        """Return the set to train on and the one to validate on: ``fraction`` of the vertices, keyed by ``seed``.
+
+        Raises:
+            ConfigError: the fraction is not in [0, 1).
+        """
+        held = held_out(self.image.events.vertex.cpu(), fraction, seed)
+        return self.only(~held), self.only(held)
+
+    def labelled(self, rows: Tensor, count: int, seed: int) -> Tensor:
+        """Return ``count`` of the events at ``rows``, nested in count (``shiftlab.arms.labelled``)."""
+        return labelled(self.image.events, rows, count, seed)
+
+    @contextmanager
+    def cutting(self, draws: Sequence[tuple[Tensor, int]], depth: int = 4) -> Iterator[TrainingSet]:
+        """Give the same set, whose batches a thread cuts before they are asked for.
+
+        Batches are the same bits as without. What is asked for and not foreseen is cut then.
+
+        Args:
+            draws: Events of each batch, in order, with the seed of its generator (``ahead.draws``).
+            depth: Batches that wait at most.
+        """
+        from shiftlab.arms.ahead import Ahead
+
+        with Ahead(self.cut, draws, depth) as ahead:
+            yield replace(self, ahead=ahead)
 
 
 def training_set(
     deposits: Deposits, detector: Detector, tasks: Sequence[Task], advance: Callable[[int], object]
 ) -> TrainingSet:
-    """Return the nominal images of ``deposits`` with what the tasks are trained towards.
+    """Return the nominal images of ``deposits`` in memory with what the tasks are trained towards.
 
     Args:
         deposits: Training events.
@@ -153,52 +218,39 @@ def training_set(
     """
     for task in tasks:
         deposits = task.with_truth(deposits)
-    images, labels, owners, particles = [], [], [], []
-    labelled = any(task.level != "event" for task in tasks)
-    grouped = any(task.level == "particle" for task in tasks)
-    for rows in torch.split(torch.arange(len(deposits)), _CHUNK):
-        chunk = deposits.take(rows)
-        prepared = detector.prepare(chunk)
-        image = detector.image(prepared)
-        images.append(image)
-        label = torch.full_like(image.cell, NONE)
-        if labelled:
-            matched = match(image, truth_in(detector, prepared, NOMINAL, particles=grouped))
-            label = matched.label
-            if grouped:
-                owner, there = matched.particle_truth()
-                owners.append(owner.to(torch.int16))
-                particles.append(there)
-        labels.append(label.to(torch.int8))
+    parts = []
+    labelled, particles = asked_of_voxels(tasks)
+    for rows in torch.split(torch.arange(len(deposits)), CHUNK):
+        parts.append(imaged(deposits.take(rows), detector, labelled=labelled, particles=particles))
         advance(len(rows))
-    data = joined(images, torch.cat(labels), deposits, tasks, input_contract(detector))
-    return replace(data, owner=torch.cat(owners), particles=joined_particles(particles)) if grouped else data
+    return with_targets(joined(parts, deposits.events), tasks, input_contract(detector))
 
 
-def joined(
-    images: Sequence[Image], label: Tensor, deposits: Deposits, tasks: Sequence[Task], contract: InputContract
+def asked_of_voxels(tasks: Sequence[Task]) -> tuple[bool, bool]:
+    """Return whether tasks ask for the class of voxels, and whether they ask for their particle."""
+    return any(task.level != "event" for task in tasks), any(task.level == "particle" for task in tasks)
+
+
+def with_targets(
+    images: Imaged, tasks: Sequence[Task], contract: InputContract, *, mapped: bool = False
 ) -> TrainingSet:
-    """Return the set of some chunks of images, with the targets of the tasks."""
-    offsets = torch.zeros(len(deposits) + 1, dtype=torch.int64)
-    offsets[1:] = torch.cat([image.offsets.diff() for image in images]).cumsum(0)
-    image = Image(
-        offsets=offsets,
-        cell=torch.cat([image.cell for image in images]),
-        charge=torch.cat([image.charge for image in images]),
-        energy=torch.cat([image.energy for image in images]),
-        shape=images[0].shape,
-        events=deposits.events,
-    )
-    summary = image_summary(image, contract)
-    filled = offsets.diff() > 0
+    """Return the set of some images with what the tasks are trained towards.
+
+    Raises:
+        DataError: a task is about particles, and the images came without them.
+    """
+    events, filled = images.image.events, images.image.offsets.diff() > 0
     targets, rows = {}, {}
     for task in tasks:
-        own = torch.from_numpy(task.evaluated(deposits.events)) & filled
+        if task.level == "particle" and images.particles is None:
+            raise DataError(f"task '{task.name}' is about particles, and the images of the training sample lack them.")
+        own = torch.from_numpy(task.evaluated(events)) & filled
         if task.level == "event":
-            target = torch.from_numpy(task.target(task.truth(deposits.events), summary))
+            target = torch.from_numpy(task.target(task.truth(events), images.summary))
             own &= torch.isfinite(target).flatten(1).all(dim=1) if target.ndim > 1 else torch.isfinite(target)
             kept = own[:, None] if target.ndim > 1 else own
             targets[task.name] = torch.where(kept, target, torch.nan).float()
         rows[task.name] = torch.nonzero(own).squeeze(1)
     odd = {task.name: task.odd for task in tasks if task.odd}
-    return TrainingSet(image, label, targets, rows, contract, odd)
+    own_voxels = (images.owner, images.particles)
+    return TrainingSet(images.image, images.label, targets, rows, contract, odd, *own_voxels, mapped=mapped)
