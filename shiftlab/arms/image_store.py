@@ -30,7 +30,7 @@ from shiftlab.events.deposits import EventTable
 from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.events.image import Image
 from shiftlab.events.splits import Manifest
-from shiftlab.provenance import canonical_json, digest_file, digest_json
+from shiftlab.provenance import canonical_json, catalogue_version, digest_file, digest_json
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.particle_truth import TrueParticles
 from shiftlab.tasks.task import Task
@@ -86,15 +86,13 @@ def made_of(files: Sequence[TrainingFile], detector: Detector, tasks: Sequence[T
 def _source(detector: Detector, tasks: Sequence[Task]) -> str:
     """Return one digest of all source that images depend on: events, detector, tasks, effects, and their plug-ins."""
     import shiftlab
-    import shifts
 
     root = Path(str(shiftlab.__file__)).parent
-    places = [root / "events", root / "detector", root / "tasks", Path(str(shifts.__file__)).parent]
-    files = [file for place in places for file in sorted(place.rglob("*.py"))]
+    files = [file for room in ("events", "detector", "tasks") for file in sorted((root / room).rglob("*.py"))]
     files += [root / "units.py", root / "arms" / "imaged.py", root / "arms" / "image_summary.py"]
     plugged = {Path(inspect.getfile(type(one))) for one in (*detector.effects, *tasks)}
     files += sorted(plugged - set(files), key=str)
-    return digest_json([digest_file(file) for file in files])
+    return digest_json([catalogue_version(), *(digest_file(file) for file in files)])
 
 
 def store_path(folder: Path, identity: Mapping[str, Any]) -> Path:
