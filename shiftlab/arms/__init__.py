@@ -13,8 +13,10 @@ from shiftlab.arms.contract import InputContract
 from shiftlab.arms.network import answer_together
 from shiftlab.arms.network_arm import OneBody
 from shiftlab.arms.observation import Observation
+from shiftlab.arms.token_observation import observe
 from shiftlab.errors import ConfigError
 from shiftlab.events.image import Image
+from shiftlab.events.tokens import Tokens
 from shiftlab.registry import Registry
 from shiftlab.tasks.task import Task
 from shiftlab.tasks.voxel_truth import VoxelTruth
@@ -86,7 +88,9 @@ def body_passes(arms: Sequence[Arm]) -> int:
     return sum(arms[group[0]].bodies for group in body_groups(arms))
 
 
-def predict_all(arms: Sequence[Arm], image: Image, truth: VoxelTruth | None, tasks: Sequence[Task]) -> list[Outputs]:
+def predict_all(
+    arms: Sequence[Arm], image: Image | Tokens, truth: VoxelTruth | None, tasks: Sequence[Task]
+) -> list[Outputs]:
     """Return what ``Arm.predict`` returns for each arm, in their order.
 
     Voxels are grouped, laid beside the truth and summarised once for all arms of one input contract, and
@@ -97,7 +101,7 @@ def predict_all(arms: Sequence[Arm], image: Image, truth: VoxelTruth | None, tas
     for group in body_groups(arms):
         contract = arms[group[0]].contract
         if contract not in seen:
-            seen[contract] = Observation(image, truth, contract)
+            seen[contract] = observe(image, truth, contract)
         together = [arm for arm in (arms[place] for place in group) if isinstance(arm, OneBody)]
         if len(together) < 2:
             answers[group[0]] = arms[group[0]].answer(seen[contract], tasks)

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.token_observation import observe
 from shiftlab.arms.training import Workshop
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import EventTable, dataset_names
 from shiftlab.events.image import Image
+from shiftlab.events.tokens import Tokens
 from shiftlab.tasks.task import Task
 from shiftlab.tasks.voxel_truth import VoxelTruth
 
@@ -95,7 +97,7 @@ class Arm(ABC):
             ConfigError: there is no such checkpoint, or it is of another kind.
         """
 
-    def predict(self, image: Image, truth: VoxelTruth | None, tasks: Sequence[Task]) -> Outputs:
+    def predict(self, image: Image | Tokens, truth: VoxelTruth | None, tasks: Sequence[Task]) -> Outputs:
         """Return float32 (scored event, output) for each task.
 
         Args:
@@ -106,7 +108,7 @@ class Arm(ABC):
         Raises:
             ConfigError: the lattice is not the contract's, or a task was not trained.
         """
-        return self.answer(Observation(image, truth, self.contract), tasks)
+        return self.answer(observe(image, truth, self.contract), tasks)
 
     def require_tasks(self, tasks: Sequence[Task]) -> None:
         """Check that every task was trained.

@@ -16,6 +16,7 @@ from shiftlab.arms.checkpoint import arm_folder, load_record, load_vertices, sav
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.token_observation import contract_of
 from shiftlab.arms.training import Workshop, keyed
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
@@ -134,7 +135,7 @@ class Classic(Arm):
             if not names:
                 raise ConfigError(f"checkpoint '{own}' has no model '{task}.txt', though its record names that task.")
             models |= {name: (own / f"{name}.txt").read_text(encoding="utf-8") for name in names}
-        return cls(seed, InputContract.from_plain(record["contract"]), models, record, load_vertices(folder))
+        return cls(seed, contract_of(record["contract"]), models, record, load_vertices(folder))
 
     @classmethod
     def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:

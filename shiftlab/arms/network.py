@@ -65,13 +65,13 @@ def answer_together(
         tasks: What is asked of each.
     """
     events = observation.image.events
-    device = observation.image.cell.device
+    device = observation.image.offsets.device
     scored = {task.name: torch.from_numpy(task.scored(events)) for task in tasks}
     wanted = torch.stack(list(scored.values())).any(dim=0).to(device)
     ascending = observation.ascending
     chosen = wanted[ascending]
     patches = observation.sorted_patches if bool(chosen.all()) else observation.patches.take(ascending[chosen])
-    raw = _raw(networks, patches, tasks, len(observation.image.cell))
+    raw = _raw(networks, patches, tasks, int(observation.image.offsets[-1]))
     found = []
     for answers in raw:
         outputs = {}
@@ -87,7 +87,7 @@ def _raw(
     networks: Sequence[Network], patches: Patches, tasks: Sequence[Task], voxels: int
 ) -> list[Mapping[str, Answer]]:
     """Return what each network's heads say of every voxel, or of each event of ``patches``."""
-    device = patches.local.device
+    device = patches.offsets.device
     answers = [{task.name: blank(task, len(patches), voxels, device) for task in tasks} for _ in networks]
     for first, last in batches(patches.lengths.tolist()):
         batch = patches.between(first, last)

@@ -97,6 +97,11 @@ class TokenBatch:
         return torch.zeros(len(self), 3, device=self.device)
 
     @property
+    def order(self) -> Tensor:
+        """int64 (token,): the row of each token."""
+        return torch.arange(len(self.values), device=self.device)
+
+    @property
     def momenta(self) -> Tensor:
         """float32 (token, 4): two angles, log pT and log E; what flow matching makes noise of."""
         return self.values[:, :KINEMATICS]

@@ -92,6 +92,12 @@ class Tokens:
             truth={name: value[rows] for name, value in self.truth.items()},
         )
 
+    def to(self, device: torch.device | str) -> Tokens:
+        """Return the same events on ``device``."""
+        names = ("offsets", "features", "valid", "particle", "globals", "global_valid", "events")
+        moved = {name: getattr(self, name).to(device) for name in names}
+        return replace(self, **moved, truth={name: value.to(device) for name, value in self.truth.items()})
+
     def check(self, path: str | Path, first: int = 0) -> None:
         """Refuse NaN or infinite features and globals, and kinds out of range; ``first`` is the first event's number.
 

@@ -50,6 +50,7 @@ class Pet2(Body):
 
     name = "pet2"
     input: ClassVar[Literal["images", "tokens"]] = "tokens"
+    contract_type: ClassVar[Any] = TokenContract
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {"width": 16, "layers": 2, "head_layers": 1, "heads": 2},
         "small": {"width": 128, "layers": 8, "head_layers": 2, "heads": 8},

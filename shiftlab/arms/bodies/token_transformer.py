@@ -60,6 +60,7 @@ class TokenTransformer(Body):
 
     name = "token_transformer"
     input: ClassVar[Literal["images", "tokens"]] = "tokens"
+    contract_type: ClassVar[Any] = TokenContract
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {"width": 32, "depth": 2, "heads": 4, "expansion": 2},
         "small": {"width": 192, "depth": 9, "heads": 8, "expansion": 2},
