@@ -53,6 +53,8 @@ class PointContract(InputContract):
     Attributes:
         centre: Index of the middle of the lattice.
         scale: Cells per unit of length: half the diagonal of 768 cells.
+        inverted: Whether the public code multiplies by 1 / scale where others divide. On a lattice many voxels are
+            equally far from each other, and the last bit decides which of them a token is built about.
         e0: Offset inside the logarithm, MeV.
         e_max: Energy that becomes 1, MeV.
         above: Voxels at or below this energy are dropped, MeV.
@@ -65,6 +67,7 @@ class PointContract(InputContract):
     grain: int = 1
     centre: float = 384.0
     scale: float = 768 * math.sqrt(3) / 2
+    inverted: bool = False
     e0: float = 0.01
     e_max: float = 20.0
     above: float = 0.13
@@ -125,8 +128,15 @@ class PointContract(InputContract):
         )
 
     def place(self, index: Tensor) -> Tensor:
-        """Return float32 (voxel, 3): where the model sees lattice cells ``index``, int64 (voxel, 3)."""
-        return ((index.double() - self.centre) / self.scale).float()
+        """Return float32 (voxel, 3): where the model sees lattice cells ``index``, int64 (voxel, 3).
+
+        Bit for bit what the public code computes in float32: products and quotients of two such numbers are exact
+        enough in float64 to be rounded once.
+        """
+        away = index.double() - self.centre
+        if self.inverted:
+            return (away * _single(1 / self.scale)).float()
+        return (away / _single(self.scale)).float()
 
     def grid(self, index: Tensor) -> Tensor:
         """Return int64 (voxel, 3): the model's own cells, counted from its middle.
@@ -150,6 +160,11 @@ class PointContract(InputContract):
             for field in fields(self)
             if getattr(self, field.name) != getattr(other, field.name)
         )
+
+
+def _single(value: float) -> float:
+    """Return the nearest float32."""
+    return float(torch.tensor(value, dtype=torch.float32))
 
 
 @dataclass(frozen=True)

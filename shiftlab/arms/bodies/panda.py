@@ -141,7 +141,7 @@ def _network(config: Mapping[str, Any]) -> nn.Module:
         ) from error
     for part in network.modules():
         if hasattr(part, "shuffle_orders"):
-            part.shuffle_orders = False
+            setattr(part, "shuffle_orders", False)  # noqa: B010 - a foreign module, unknown to the types
     return network
 
 

@@ -23,9 +23,9 @@ __all__ = ["POLAR_MAE_CONTRACTS", "PolarMAE", "nearest_mean"]
 
 _WITHOUT: Final = ("low_energy",)
 POLAR_MAE_CONTRACTS: Final[Mapping[str, PointContract]] = {
-    "original": PointContract(e0=0.13, trained_without=_WITHOUT),
+    "original": PointContract(e0=0.13, inverted=True, trained_without=_WITHOUT),
     "pimm_pretrain": PointContract(e0=0.01, trained_without=_WITHOUT),
-    "pimm_semantic": PointContract(e0=0.13, trained_without=_WITHOUT),
+    "pimm_semantic": PointContract(e0=0.13, inverted=True, trained_without=_WITHOUT),
 }
 """The three public recipes. The original one is configured with 0.01 MeV, but its reader sets e0 to the threshold."""
 
@@ -35,6 +35,8 @@ PARTS: Final = ("embedding", "pos_embed", "encoder")
 _LAYERS: Final = (3, 7, 11)
 """Layers whose mean its own segmentation head reads (public fine-tuning configuration)."""
 _NEIGHBOURS: Final = 5
+_TOUCHING: Final = 1.001
+"""Voxels of the lattice that lie on a ball count as inside it, whichever way they were rounded."""
 _START: Final = 0
 """Seed of the first centre, which the public code draws at random."""
 
@@ -75,6 +77,7 @@ class PolarMAE(Body):
     Attributes:
         parts: The learned parts of the public network.
         grouping: The public choice of tokens; nothing of it is learned.
+        radius: Of a token's ball, in units of the contract's ``scale``.
     """
 
     name = "polar_mae"
@@ -113,10 +116,11 @@ class PolarMAE(Body):
         self._config = dict(config)
         network = _network(self._config)
         self.grouping: nn.Module = network.grouping
+        self.radius = float(network.grouping.group_radius)
         self.parts = nn.ModuleDict({part: getattr(network, part) for part in PARTS})
-        depth = len(self.parts["encoder"].blocks)
+        depth = len(network.encoder.blocks)
         self._layers = tuple(config.get("seg_head_fetch_layers") or [at for at in _LAYERS if at < depth] or [depth - 1])
-        self.features = self.voxel_features = int(self.parts["encoder"].embed_dim)
+        self.features = self.voxel_features = int(network.encoder.embed_dim)
         self.overall_features = len(contract.energy_edges) + 4 + SHAPES
 
     def plain(self) -> dict[str, Any]:
@@ -126,7 +130,8 @@ class PolarMAE(Body):
     def forward(self, batch: Patches) -> Encoded:
         """Return the features of the tokens and, as ``voxels``, their mean about each voxel."""
         points = points_of(batch, self.contract)
-        tokens, centres, voxels, nearest, counts = [], [], [], [], []
+        tokens, centres, voxels, nearest = [], [], [], []
+        counts: list[int] = []
         for place, given in _events(points):
             with torch.autocast(place.device.type, enabled=False):
                 features, centre = self._event(given)
@@ -158,7 +163,7 @@ class PolarMAE(Body):
         for place, given in _events(points_of(batch, self.contract)):
             with torch.no_grad():
                 _, centre, _, _ = self._tokens(given)
-            far = (place - centre[_nearest(place, centre)]).norm(dim=1) > float(self.grouping.group_radius)
+            far = (place - centre[_nearest(place, centre)]).norm(dim=1) > self.radius * _TOUCHING
             found.append(int(far.sum()))
         return torch.tensor(found)
 
