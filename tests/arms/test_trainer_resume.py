@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from shiftlab.arms.curves import Curve
-from shiftlab.arms.training import Deadline
+from shiftlab.arms.network_training import seeded
+from shiftlab.arms.objectives import objectives
+from shiftlab.arms.training import Deadline, Run, presentations, train
 from shiftlab.errors import DataError, RunError
 
 PROGRAM = Path(__file__).with_name("small_training.py")
@@ -115,6 +117,41 @@ def test_any_number_of_stops_gives_the_same_bytes_and_curve(whole, tmp_path_fact
     points = Curve.load(folder / "curve.csv").points
     assert points.drop(columns="wall_s").equals(whole[2].drop(columns="wall_s"))
     assert points["wall_s"].is_monotonic_increasing
+
+
+IMAGES = [name for name in objectives().names() if objectives().get(name).input == "images"]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_pre_training_goes_on_with_the_same_bits_whatever_the_objective_keeps(name, lesson, recipe, tmp_path):
+    """Teachers, centres, queues and counters: what an objective carries from step to step must be in its state."""
+
+    class StopError(Exception):
+        pass
+
+    def taught(folder, stop=-1):
+        with seeded(0):
+            model = objectives().get(name)(recipe.fresh_body(lesson.contract))
+        told = []
+
+        def tell(loss):
+            told.append(loss)
+            if len(told) == stop:
+                raise StopError
+
+        def loss(rows, generator):
+            return model(lesson.batch(rows, generator).patches, generator)
+
+        batches = presentations(lesson.seen, lesson.size, 48, 8, 0)
+        run = Run("body", 0, folder / "state", "x", every=0.0, tell=tell)
+        keys = lesson.image.events.key
+        train(run, model, batches, loss, recipe, peak=3e-3, keys=keys, after_step=model.after_step)
+        return model.state_dict()
+
+    whole = taught(tmp_path / "whole")
+    with pytest.raises(StopError):
+        taught(tmp_path / "torn", stop=3)
+    assert same(taught(tmp_path / "torn"), whole)
 
 
 def test_the_time_limit_keeps_the_state(whole, tmp_path):
