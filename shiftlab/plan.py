@@ -6,15 +6,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from shiftlab.errors import ConfigError
 from shiftlab.responses.selection import AnalysisSelection
 from shiftlab.templates.settings import TemplateSettings
 
 if TYPE_CHECKING:
     from shiftlab.detector.universe import Recalibrate
 
-__all__ = ["ArmPlan", "DataPlan", "StudyConfig", "TrainPlan", "UniversePlan"]
+__all__ = [
+    "ArmPlan",
+    "DataPlan",
+    "PretrainingArms",
+    "PretrainingData",
+    "PretrainingPlan",
+    "StudyConfig",
+    "TrainPlan",
+    "UniversePlan",
+]
 
 
 def _within(low: float | None = None, high: float | None = None, *, above: float | None = None) -> dict[str, Any]:
@@ -82,19 +92,71 @@ class UniversePlan:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """How long the arms are trained; one presentation is one event shown to the network once.
+    """How the arms are trained; one presentation is one event shown to the network once.
+
+    All but ``minutes`` are the fields of the same name of ``shiftlab.arms.recipe.Recipe``, which says more.
 
     Attributes:
         body: Event presentations of the pre-training of the shared body.
         head: Event presentations of each head on the frozen body.
         scratch: Event presentations of each network that is trained from scratch for one task.
+        finetune: Event presentations of each network that starts from the foundation model.
+        multitask: Event presentations, for each task, of the network that learns all tasks from scratch.
+        labels: Labelled events of each task; 0 uses all. Fewer are among more, and all arms of a seed get the same.
+        batch: Events per step.
+        body_rate: Peak learning rate of the pre-training.
+        head_rate: The same of heads.
+        scratch_rate: The same of bodies from scratch.
+        finetune_rate: The same of bodies that start from the foundation model.
+        frozen: Share of the fine-tuning in which the body stays frozen.
+        decay: Weight decay.
+        warm_up: Share of the steps in which the rate climbs.
+        clip: Largest norm of the gradient.
+        ema: Decay per step of the running average of the weights; 0 for none.
+        validation: Share of the training vertices that judges the training; 0 for none.
+        validate_every: Steps between two validations; 0 takes a twentieth of the training.
+        patience: Validations without a lower loss after which a training ends; 0 for never.
+        precision: Of matrix products.
+        compile: Compile the blocks of networks.
+        pieces: Parts of each step that processes share; a multiple of their number.
         minutes: Wall-clock limit of the whole training; it stops cleanly and says so.
     """
 
     body: int = field(default=25_000, metadata=_within(1))
     head: int = field(default=32_000, metadata=_within(1))
     scratch: int = field(default=25_000, metadata=_within(1))
+    finetune: int = field(default=25_000, metadata=_within(1))
+    multitask: int = field(default=25_000, metadata=_within(1))
+    labels: int = field(default=0, metadata=_within(0))
+    batch: int = field(default=16, metadata=_within(1))
+    body_rate: float = field(default=1.5e-3, metadata=_within(above=0.0))
+    head_rate: float = field(default=3e-3, metadata=_within(above=0.0))
+    scratch_rate: float = field(default=1e-3, metadata=_within(above=0.0))
+    finetune_rate: float = field(default=3e-4, metadata=_within(above=0.0))
+    frozen: float = field(default=0.2, metadata=_within(0.0, 0.9))
+    decay: float = field(default=0.05, metadata=_within(0.0))
+    warm_up: float = field(default=0.05, metadata=_within(0.0, 1.0))
+    clip: float = field(default=1.0, metadata=_within(above=0.0))
+    ema: float = field(default=0.0, metadata=_within(0.0, 0.99999))
+    validation: float = field(default=0.0, metadata=_within(0.0, 0.9))
+    validate_every: int = field(default=0, metadata=_within(0))
+    patience: int = field(default=0, metadata=_within(0))
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    pieces: int = field(default=1, metadata=_within(1))
     minutes: float = field(default=60.0, metadata=_within(above=0.0))
+
+    def __post_init__(self) -> None:
+        """Refuse a fine-tuning that moves the body as fast as the head.
+
+        Raises:
+            ConfigError: the body's rate is not below the head's.
+        """
+        if self.finetune_rate >= self.head_rate:
+            raise ConfigError(
+                f"arms.train.finetune_rate: {self.finetune_rate:g} is given; a body that starts from a foundation "
+                f"model learns more slowly than its head (arms.train.head_rate = {self.head_rate:g})."
+            )
 
 
 @dataclass(frozen=True)
@@ -106,12 +168,79 @@ class ArmPlan:
         seeds: Training seeds; each has its own checkpoint.
         checkpoints: Folder with the trained arms.
         train: How long they are trained.
+        body: Network of all arms that have one; None takes the foundation model's, else ``patch_transformer``.
+        size: Its size; None takes the foundation model's, else ``tiny``.
+        objective: Objective of the pre-training.
+        foundation: Folder of the foundation model of all seeds; None pre-trains one for each seed.
     """
 
     names: tuple[str, ...]
     seeds: tuple[int, ...] = field(default=(0, 1), metadata=_within(0))
     checkpoints: Path = Path("studies/checkpoints/demo")
     train: TrainPlan = field(default_factory=TrainPlan)
+    body: str | None = None
+    size: str | None = None
+    objective: str = "masked_modelling"
+    foundation: Path | None = None
+
+
+@dataclass(frozen=True)
+class PretrainingData:
+    """What a foundation model learns from; labels are not looked at.
+
+    Attributes:
+        train: Files of deposits, in order.
+        manifest: Split manifest of these files; None uses all events of each.
+        train_part: Part of the manifest that is learned from.
+    """
+
+    train: tuple[Path, ...]
+    manifest: Path | None = None
+    train_part: str = "train"
+
+
+@dataclass(frozen=True)
+class PretrainingArms:
+    """Which network learns, and how; fields as of ``ArmPlan``.
+
+    Attributes:
+        body: Network.
+        size: Its size.
+        objective: Objective of the pre-training.
+        seed: Training seed.
+        train: How long; only what concerns the pre-training is used.
+    """
+
+    body: str = "patch_transformer"
+    size: str = "tiny"
+    objective: str = "masked_modelling"
+    seed: int = field(default=0, metadata=_within(0))
+    train: TrainPlan = field(default_factory=TrainPlan)
+
+
+@dataclass(frozen=True)
+class PretrainingPlan:
+    """One pre-training, whole.
+
+    Attributes:
+        data: Which events.
+        out: Folder of the foundation model.
+        detector: What ``Detector.from_config`` takes; its nominal images are learned from.
+        arms: Which network, and how.
+        licence: Licence of the weights, for the card.
+        seed: Seed of the detector's draws.
+        workers: Processes that make images; 0 takes one per core.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+
+    data: PretrainingData
+    out: Path
+    detector: Mapping[str, Any]
+    arms: PretrainingArms = field(default_factory=PretrainingArms)
+    licence: str = "CC-BY-4.0"
+    seed: int = field(default=1, metadata=_within(0, 2**31 - 1))
+    workers: int = field(default=0, metadata=_within(0, 1024))
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -172,7 +301,7 @@ class StudyConfig:
         for key in ("evaluation", "muons", "train", "manifest"):
             del plain["data"][key]
         plain["data"]["variations"] = sorted(plain["data"]["variations"])
-        del plain["workers"], plain["arms"]["checkpoints"], plain["plugins"]
+        del plain["workers"], plain["arms"]["checkpoints"], plain["arms"]["foundation"], plain["plugins"]
         return plain
 
 

@@ -52,7 +52,7 @@ class Finetuned(BodyPerTask):
         networks, curves, stages = {}, {}, {}
         for task in tasks:
             with seeded(seed, cls.name, task.name):
-                network = cls.fresh((task,), copied)[task.name].to(data.label.device)
+                network = cls.fresh((task,), copied)[task.name].to(data.device)
             label = f"{cls.name} seed{seed} {task.name}"
             head = min(round(recipe.frozen * recipe.finetune), recipe.finetune - 1)
             if head:

@@ -39,6 +39,6 @@ class Foundation(OneBody):
         model = foundation or pretrain(data, seed, recipe, workshop)
         with seeded(seed, cls.name):
             networks = cls.fresh(tasks, lambda: model.body)
-        network = networks["shared"].to(data.label.device)
+        network = networks["shared"].to(data.device)
         record = fit_each_head(f"{cls.name} seed{seed}", network, tasks, data, recipe, workshop, seed)
         return cls(seed, networks, record, data.image.events.vertex.cpu().numpy(), model)

@@ -27,7 +27,7 @@ class Multitask(OneBody):
         """Train body and heads together; every step takes events of every task."""
         with seeded(seed, cls.name):
             networks = cls.fresh(tasks, lambda: recipe.fresh_body(data.contract))
-        network = networks["shared"].to(data.label.device)
+        network = networks["shared"].to(data.device)
         run = workshop.run(f"{cls.name} seed{seed} all", seed)
         curve = fit_together(run, network, tasks, data, recipe, recipe.multitask, recipe.scratch_rate)
         record = {"curves": {"all": curve}, "spent": counted({"all": spent(run)})}

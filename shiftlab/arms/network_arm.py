@@ -89,8 +89,7 @@ class NetworkArm(Arm):
             "tasks": list(self.tasks),
             "contract": self.contract.plain(),
             "body": {"name": first.body.name, **first.body.plain()},
-            "bodies": self.bodies,
-            "parameters": self.parameters,
+            "parameters": self.learned,
         }
         save_vertices(folder, self.training_vertices)
         if self.foundation is not None:
@@ -120,7 +119,7 @@ class NetworkArm(Arm):
         return arm
 
     @property
-    def parameters(self) -> dict[str, int]:
+    def learned(self) -> dict[str, int]:
         """Learned numbers of all networks (``total``), and of those that training with labels moved (``trained``)."""
         bodies = sum(parameters(self._network(name).body) for name in self.networks)
         total = parameters(self.networks)

@@ -177,7 +177,7 @@ def fit_together(
         peak: Peak learning rate of the body.
     """
     parts = {task.name: divided(data, data.rows[task.name], recipe, run.seed) for task in tasks}
-    device = data.label.device
+    device = data.device
     taught = {name: _members(len(data.image), rows, device) for name, (rows, _) in parts.items()}
     known = {name: _members(len(data.image), torch.cat(pair), device) for name, pair in parts.items()}
     balance = Balance(tasks).to(device)
@@ -193,10 +193,12 @@ def fit_together(
         }
 
     def loss(rows: Tensor, generator: Generator) -> Tensor:
-        return balance(losses(rows, generator, taught))
+        balanced: Tensor = balance(losses(rows, generator, taught))
+        return balanced
 
     def known_loss(rows: Tensor, generator: Generator) -> Tensor:
-        return balance(losses(rows, generator, known))
+        balanced: Tensor = balance(losses(rows, generator, known))
+        return balanced
 
     streams = [
         presentations(parts[task.name][0], data.size, total, recipe.batch, keyed(run.seed, task.name)) for task in tasks
@@ -215,7 +217,7 @@ def fit_together(
     )
 
 
-def _members(events: int, rows: Tensor, device: torch.device) -> Tensor:
+def _members(events: int, rows: Tensor, device: torch.device | str) -> Tensor:
     """Return bool (event,): which are among ``rows``."""
     found = torch.zeros(events, dtype=torch.bool)
     found[rows.cpu()] = True

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 import torch
 from torch import Generator, Tensor
 
+from shiftlab.arms.ahead import draws
 from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.network_training import divided, judge, seeded
 from shiftlab.arms.objective import Objective
 from shiftlab.arms.objectives import objectives
+from shiftlab.arms.processes import Processes
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.spending import counted, parameters, spent
 from shiftlab.arms.training import Measured, Workshop, presentations, train
@@ -50,26 +53,31 @@ def pretrain(
     """
     with seeded(seed, "pretraining"):
         body = recipe.fresh_body(data.contract)
-        model = objectives().get(recipe.objective)(body).to(data.label.device)
-
-    def loss(rows: Tensor, generator: Generator) -> Tensor | Measured:
-        found: Tensor | Measured = model(data.batch(rows, generator).patches, generator)
-        return found
+        model = objectives().get(recipe.objective)(body).to(data.device)
 
     rows, judged = divided(data, data.seen, recipe, seed)
     batches = presentations(rows, data.size, recipe.body, recipe.batch, seed)
     run = workshop.run(name or f"pretraining seed{seed}", seed)
-    curve = train(
-        run,
-        model,
-        batches,
-        loss,
-        recipe,
-        peak=recipe.body_rate,
-        keys=data.image.events.key,
-        after_step=model.after_step,
-        validation=judge(loss, [judged], recipe, seed),
-    )
+    own = Processes.here(data.device).own(recipe.pieces)
+    # Batches of mapped images are cut by a thread while the network works; in memory they are at hand.
+    foreseen = draws(run, batches, recipe.pieces, own) if data.mapped else []
+    with data.cutting(foreseen) if foreseen else nullcontext(data) as source:
+
+        def loss(rows: Tensor, generator: Generator) -> Tensor | Measured:
+            found: Tensor | Measured = model(source.batch(rows, generator).patches, generator)
+            return found
+
+        curve = train(
+            run,
+            model,
+            batches,
+            loss,
+            recipe,
+            peak=recipe.body_rate,
+            keys=data.image.events.key,
+            after_step=model.after_step,
+            validation=judge(loss, [judged], recipe, seed),
+        )
     card = {
         "seed": seed,
         "objective": _described(model),

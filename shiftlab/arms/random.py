@@ -27,7 +27,7 @@ class Random(OneBody):
         """Draw the body, freeze it, and train one head after another as arm A does."""
         with seeded(seed, cls.name):
             networks = cls.fresh(tasks, lambda: recipe.fresh_body(data.contract))
-        network = networks["shared"].to(data.label.device)
+        network = networks["shared"].to(data.device)
         network.body.requires_grad_(False)
         record = fit_each_head(f"{cls.name} seed{seed}", network, tasks, data, recipe, workshop, seed)
         return cls(seed, networks, record, data.image.events.vertex.cpu().numpy())

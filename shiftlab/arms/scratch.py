@@ -28,7 +28,7 @@ class Scratch(BodyPerTask):
         networks, curves, stages = {}, {}, {}
         for task in tasks:
             with seeded(seed, cls.name, task.name):
-                network = cls.fresh((task,), lambda: recipe.fresh_body(data.contract))[task.name].to(data.label.device)
+                network = cls.fresh((task,), lambda: recipe.fresh_body(data.contract))[task.name].to(data.device)
             run = workshop.run(f"{cls.name} seed{seed} {task.name}", seed)
             own = recipe.from_scratch(task.name)
             curves[task.name] = fit_heads(run, network, task, data, own, own.scratch, own.scratch_rate)

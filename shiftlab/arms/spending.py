@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from shiftlab.arms.curves import Curve
 from shiftlab.arms.training import Run
 from shiftlab.errors import ConfigError
 
-__all__ = ["PRETRAINED", "Account", "accounts", "counted", "parameters", "spent", "total"]
+__all__ = ["PRETRAINED", "Account", "accounts", "as_rows", "counted", "in_columns", "parameters", "spent", "total"]
 
 _COLUMNS: Final = {"presentations": "samples", "steps": "step", "flops": "flops", "wall_s": "wall_s"}
 PRETRAINED: Final = "pretrained"
@@ -100,7 +100,8 @@ def accounts(folder: Path, letters: Mapping[str, str]) -> list[Account]:
     Raises:
         ConfigError: the folder has no arms, or a record is no JSON.
     """
-    records = [_json(path) for name in letters for path in sorted((folder / name).glob("seed*/record.json"))]
+    ordered = sorted(letters, key=lambda name: letters[name])
+    records = [_json(path) for name in ordered for path in sorted((folder / name).glob("seed*/record.json"))]
     if not records:
         raise ConfigError(f"no checkpoints in '{folder}'. `shiftlab train` makes them.")
     resting = [str(record.get("foundation", "")) for record in records]
@@ -123,6 +124,66 @@ def accounts(folder: Path, letters: Mapping[str, str]) -> list[Account]:
             )
         )
     return found
+
+
+def as_rows(found: Sequence[Account]) -> list[dict[str, Any]]:
+    """Return accounts as JSON values; an unknown number is None.
+
+    ``whole`` counts all of the pre-training, ``amortised`` shares it evenly among the arms and seeds that rest on it.
+    """
+    rows = []
+    for one in found:
+        costs: dict[str, float | None] = {}
+        for what in _COLUMNS:
+            own = one.spent.get(what, math.nan)
+            ways = {"own": own, "whole": one.whole(what), "amortised": one.amortised(what)}
+            costs |= {f"{what}_{way}": _known(value) for way, value in ways.items()}
+        rows.append(
+            {
+                "arm": one.arm,
+                "letter": one.letter,
+                "seed": one.seed,
+                "bodies": _known(one.bodies),
+                "parameters_trained": _known(one.trained),
+                "parameters_total": _known(one.total),
+                "labels": one.labels or "all",
+                "foundation": one.foundation[:12],
+                "shared_by": one.shared,
+                **costs,
+            }
+        )
+    return rows
+
+
+def in_columns(found: Sequence[Account]) -> list[str]:
+    """Return accounts as lines of text for a terminal, and what their columns mean."""
+    head = ("arm", "seed", "bodies", "trained", "of", "labels", "presented", "FLOPs", "with pre-training", "amortised")
+    rows = [head]
+    for one in found:
+        numbers = (one.trained, one.total, *(one.spent.get(w, math.nan) for w in ("presentations", "flops")))
+        trained, size, presented, flops = (_short(value) for value in numbers)
+        costs = (_short(one.whole("flops")), _short(one.amortised("flops"))) if one.foundation else ("", "")
+        bodies, labels = "–" if math.isnan(one.bodies) else f"{one.bodies:.0f}", str(one.labels or "all")
+        rows.append((f"{one.letter} {one.arm}", str(one.seed), bodies, trained, size, labels, presented, flops, *costs))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        *lines,
+        "bodies: passes of a body for one event and all tasks; trained of: learned numbers that labels moved, of all.",
+        "FLOPs: forward and backward, training with labels; then with all of the pre-training of the foundation model,",
+        "and with it shared evenly among the arms and seeds here that rest on it. –: the record does not say.",
+    ]
+
+
+def _short(value: float) -> str:
+    """Return a count with three digits, say ``1.23e+12``, or ``–`` where it is not known."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.0f}" if value < 1e6 else f"{value:.2e}"
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _pretraining(folder: Path, digest: str) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,18 +16,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from shiftlab.arms.admitted import seen_by
 from shiftlab.arms.arm import Arm
 from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
+from shiftlab.arms.network_arm import NetworkArm
 from shiftlab.arms.pretraining import pretrain
 from shiftlab.arms.processes import Processes
 from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.spending import PRETRAINED
+from shiftlab.arms.spending import PRETRAINED, counted
+from shiftlab.arms.token_set import token_set
 from shiftlab.arms.training import Deadline, Workshop
 from shiftlab.arms.training_set import TrainingSet, input_contract, training_set
 from shiftlab.detector import Detector
-from shiftlab.errors import DataError, RunError
+from shiftlab.detector.recorder import Recorder
+from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.events.deposits import Deposits
+from shiftlab.events.tokens import Tokens
 from shiftlab.provenance import digest_json
 from shiftlab.registry import Registry
 from shiftlab.tasks.task import Task
@@ -38,18 +43,22 @@ _STATE: Final = ".training"
 _CURVES: Final = "curves"
 
 
-def deposits_digest(deposits: Deposits) -> str:
-    """Return the SHA-256 hex digest of the events' keys, vertices and deposits."""
+def deposits_digest(deposits: Deposits | Tokens) -> str:
+    """Return the SHA-256 hex digest of the events' keys, vertices and deposits (or tokens)."""
     total = hashlib.sha256()
-    columns = (deposits.offsets, deposits.position, deposits.energy, deposits.length, deposits.semantic)
+    columns: tuple[torch.Tensor, ...]
+    if isinstance(deposits, Tokens):
+        columns = (deposits.offsets, deposits.features, deposits.valid, deposits.particle, deposits.globals)
+    else:
+        columns = (deposits.offsets, deposits.position, deposits.energy, deposits.length, deposits.semantic)
     for column in (*columns, deposits.events.key, deposits.events.vertex):
         total.update(np.ascontiguousarray(column.cpu().numpy()).data)
     return total.hexdigest()
 
 
 def train_study(
-    deposits: Deposits,
-    detector: Detector,
+    deposits: Deposits | Tokens,
+    detector: Recorder,
     folder: Path,
     known: Registry[Arm],
     tasks: Sequence[Task],
@@ -69,8 +78,8 @@ def train_study(
     each seed, pre-trained here on all events of the sample.
 
     Args:
-        deposits: Training events; no vertex of them may be judged later.
-        detector: Its nominal images are trained on.
+        deposits: Training events, tokens where the detector takes them; no vertex of them may be judged later.
+        detector: Its nominal images or tokens are trained on.
         folder: Checkpoint folder.
         known: Register of arms.
         tasks: What is trained.
@@ -96,12 +105,16 @@ def train_study(
     kinds = [known.get(name) for name in names]
     given = None
     if foundation is not None and any(kind.pretrained for kind in kinds):
-        given = load_foundation(foundation, input_contract(detector))
+        given = load_foundation(foundation, input_contract(detector) if isinstance(detector, Detector) else None)
         # The card says what was built, so that a body trained from scratch is of the same size.
         body = given.described["body"]
         recipe = replace(recipe, network=body["name"], size={key: body[key] for key in body if key != "name"})
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
+    device = Processes.own_device(device)
+    processes = Processes.here(device)
+    if fresh:
+        if processes.first:
+            shutil.rmtree(folder, ignore_errors=True)
+        processes.told(0.0)  # the others wait
     about = {
         "data_digest": deposits_digest(deposits),
         "events": len(deposits),
@@ -115,14 +128,27 @@ def train_study(
     if not missing:
         return folder
     total = len(deposits) + school.presented(missing)
-    hidden = _hidden(progress) if Processes.here(device).first else True
+    hidden = _hidden(progress) if processes.first else True
     with tqdm(total=total, unit="event", disable=hidden, desc="images", smoothing=0.05) as bar:
-        data = training_set(deposits, detector, tasks, bar.update).to(device)
+        data = _training_data(deposits, detector, tasks, bar.update).to(device)
         for kind, seed in missing:
             bar.set_description(f"{kind.name} seed {seed}")
             school.train(kind, seed, data, bar.update)
     shutil.rmtree(folder / _STATE, ignore_errors=True)
     return folder
+
+
+def _training_data(
+    events: Deposits | Tokens, detector: Recorder, tasks: Sequence[Task], advance: Callable[[int], object]
+) -> TrainingSet:
+    """Return the nominal images, or the nominal tokens, with what the tasks are trained towards."""
+    if not isinstance(detector, Detector):
+        data = token_set(detector.image(detector.prepare(events)), tasks)
+        advance(len(events))
+        return data
+    if isinstance(events, Tokens):
+        raise ConfigError(f"detector '{detector.name}' takes deposits; the training events are tokens.")
+    return training_set(events, detector, tasks, advance)
 
 
 @dataclass(frozen=True)
@@ -136,6 +162,7 @@ class _School:
         tasks: What is trained.
         given: Foundation model that all seeds share; None pre-trains one for each seed.
         deadline: When to stop.
+        made: Foundation models of this call, by seed.
     """
 
     folder: Path
@@ -144,6 +171,7 @@ class _School:
     tasks: tuple[Task, ...]
     given: FoundationModel | None
     deadline: Deadline
+    made: dict[int, FoundationModel] = field(default_factory=dict)
 
     def identity(self, kind: type[Arm], seed: int) -> str:
         """Return the digest of all that decides an arm's weights."""
@@ -176,17 +204,22 @@ class _School:
         """Train one arm and seed and store it."""
         resting = {"foundation": self._foundation(seed, data, advance)} if kind.pretrained else {}
         workshop = self._workshop(self.identity(kind, seed), advance)
-        taught = with_labels(data, self.recipe.labels, seed)
+        seen = data
+        if self.given is not None and issubclass(kind, NetworkArm):
+            seen = seen_by(data, self.given.body.contract, self.tasks)
+        taught = with_labels(seen, self.recipe.labels, seed)
+        started = time.monotonic()
         arm = kind.train(taught, self.tasks, seed, self.recipe, workshop, **resting)
         events = data.image.events
         # Whatever an arm did with its events, say held some back to stop early: it has seen them all.
         arm.training_vertices = np.union1d(arm.training_vertices, events.vertex.cpu().numpy())
-        arm.record.update(self.about, identity=workshop.identity, dataset=events.dataset)
+        arm.record.update(self.about, identity=workshop.identity, dataset=events.dataset, bodies=arm.bodies)
+        arm.record.setdefault("spent", counted({"all": {"wall_s": time.monotonic() - started}}))
         if self.recipe.labels:
             arm.record["labelled_keys"] = {
                 name: digest_json(events.key[rows.to(events.key.device)].tolist()) for name, rows in taught.rows.items()
             }
-        if Processes.here(data.label.device).first:
+        if Processes.here(data.device).first:
             arm.save(self.folder)
             for state in workshop.folder.glob(f"{kind.name}-seed{seed}-*"):
                 state.unlink()
@@ -195,13 +228,19 @@ class _School:
         """Return the foundation model of a seed: the given one, that of an earlier arm, or a new one."""
         if self.given is not None:
             return self.given
-        there = self._pretrained(seed)
-        if there is not None:
-            return load_foundation(there, data.contract, data.label.device)
+        if seed not in self.made:
+            there = self._pretrained(seed)
+            if there is not None:
+                self.made[seed] = load_foundation(there, data.contract, data.device)
+            else:
+                self.made[seed] = self._pretrain(seed, data, advance)
+        return self.made[seed]
+
+    def _pretrain(self, seed: int, data: TrainingSet, advance: Callable[[int], object]) -> FoundationModel:
         workshop = self._workshop(self._pretraining_identity(seed), advance)
         about = {key: self.about[key] for key in ("data_digest", "detector", "samples")}
         model = pretrain(data, seed, self.recipe, workshop, {**about, "identity": workshop.identity})
-        if Processes.here(data.label.device).first:
+        if Processes.here(data.device).first:
             save_foundation(self.folder / PRETRAINED / model.digest[:12], model)
         return model
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-_KINDS = ("effects", "arms", "tasks", "studies", "readers")
+_KINDS = ("effects", "arms", "bodies", "objectives", "tasks", "studies", "readers")
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listing.add_argument("--markdown", action="store_true", help="effects as the page of the documentation")
     listing.set_defaults(action=_list)
 
-    show = commands.add_parser("show", help="draw an event or an effect")
+    show = commands.add_parser("show", help="draw an event or an effect, or tell what arms cost")
     shown = show.add_subparsers(required=True, metavar="WHAT")
     event = shown.add_parser("event", parents=[common], help="draw one event of a file")
     event.add_argument("file", type=Path)
@@ -36,6 +36,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     event.add_argument("--detector", default="pixel_lar", metavar="NAME", help="that records it, say wire_lar")
     event.add_argument("-o", "--output", type=Path, help="PNG to write (default: event_N.png)")
     event.set_defaults(action=_show_event)
+    arms = shown.add_parser("arms", parents=[common], help="what the arms of a checkpoint folder are, and cost")
+    arms.add_argument("folder", type=Path, help="folder of checkpoints, say studies/checkpoints/demo")
+    arms.add_argument("--json", action="store_true", help="as JSON, one row per arm and seed")
+    arms.set_defaults(action=_show_arms)
     effect = shown.add_parser("effect", parents=[common], help="draw what an effect does to an event")
     effect.add_argument("name")
     effect.add_argument("--events", type=Path, metavar="FILE", help="events to draw (default: a shipped sample)")
@@ -78,18 +82,28 @@ def _entry(kind: type[Any]) -> dict[str, Any]:
         "name": kind.name,
         "about": getattr(kind, "summary", None) or (inspect.getdoc(kind) or "").split("\n", 1)[0],
     }
-    for attribute in ("stage", "statistic", "unit", "level", "observable_label"):
+    for attribute in ("stage", "letter", "input", "statistic", "unit", "level", "observable_label"):
         value = getattr(kind, attribute, None)
         if isinstance(value, str):
             entry[attribute] = value
     for attribute in ("catalogue", "double_counts"):
         if getattr(kind, attribute, ()):
             entry[attribute] = getattr(kind, attribute)
+    for attribute in ("sizes", "augmentations"):
+        if isinstance(getattr(kind, attribute, None), Mapping):
+            entry[attribute] = {name: _plain(value) for name, value in getattr(kind, attribute).items()}
     parameters = getattr(kind, "parameters", ())
-    if parameters:
+    if isinstance(parameters, tuple | list) and parameters:
         entry["parameters"] = [_parameter(kind.name, one) for one in parameters]
     entry["module"] = kind.__module__
     return entry
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _parameter(effect: str, one: Parameter) -> dict[str, Any]:
@@ -126,7 +140,9 @@ def _short(row: Mapping[str, Any]) -> tuple[str, str, str]:
         for one in parameters
         if one["nuisance"] and (one["requires"] is None or nominal[one["requires"][0]] == one["requires"][1])
     ]
-    middle = row.get("stage") or row.get("statistic") or ""
+    middle = row.get("stage") or row.get("statistic") or row.get("letter") or ""
+    if "sizes" in row or "augmentations" in row:
+        middle = ", ".join((row.get("input", ""), *row.get("sizes", ())))
     if nuisances:
         middle = f"{middle}: {', '.join(nuisances)}"
     if "catalogue" in row:
@@ -140,6 +156,19 @@ def _columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
         "  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True) if width or text).rstrip()
         for row in rows
     ]
+
+
+def _show_arms(given: argparse.Namespace) -> int:
+    from shiftlab.arms import arms
+    from shiftlab.arms.spending import accounts, as_rows, in_columns
+
+    found = accounts(given.folder, {kind.name: kind.letter for kind in arms()})
+    if given.json:
+        print(json.dumps(as_rows(found), indent=1))
+        return 0
+    for line in in_columns(found):
+        print(line)
+    return 0
 
 
 def _show_event(given: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Configuration: from files and ``key=value`` words to one validated study."""
 
 from shiftlab.config.names import registry
+from shiftlab.config.pretraining import compose_pretraining
 from shiftlab.config.study import Job, build, compose_study, detector_config, locate, read_study, study_titles
 from shiftlab.config.words import combinations, config_dir, options, read_words
 
@@ -8,6 +9,7 @@ __all__ = [
     "Job",
     "build",
     "combinations",
+    "compose_pretraining",
     "compose_study",
     "config_dir",
     "detector_config",

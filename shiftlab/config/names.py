@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from shiftlab import arms, events, tasks
-from shiftlab.detector import Detector, effects
+from shiftlab.arms.bodies import bodies
+from shiftlab.arms.foundation_model import is_foundation
+from shiftlab.arms.objectives import objectives
+from shiftlab.arms.recipe import Recipe
+from shiftlab.detector import effects
+from shiftlab.detector.recorder import Recorder, recorder
 from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.events.splits import Manifest
-from shiftlab.plan import StudyConfig
+from shiftlab.plan import ArmPlan, StudyConfig
 from shiftlab.registry import Registry
 from shiftlab.tasks import CANDIDATES
 
-__all__ = ["check_files", "check_names", "registry"]
+__all__ = ["check_files", "check_names", "network_mistakes", "registry"]
 
 _REGISTRIES: Final[Mapping[str, Callable[[], Registry[Any]]]] = {
     "arms": arms.arms,
+    "bodies": bodies,
     "effects": effects,
+    "objectives": objectives,
     "readers": events.readers,
     "tasks": tasks.tasks,
 }
@@ -29,7 +36,7 @@ def registry(kind: str, plugins: Sequence[Path] = ()) -> Registry[Any]:
     """Return what can be plugged in, by the word that ``shiftlab list`` uses.
 
     Args:
-        kind: ``arms``, ``effects``, ``readers`` or ``tasks``.
+        kind: ``arms``, ``bodies``, ``effects``, ``objectives``, ``readers`` or ``tasks``.
         plugins: Loose Python files whose classes are added.
 
     Raises:
@@ -53,13 +60,16 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         return
     _check_list("arms.names", "arm", study.arms.names, known["arms"].names(), mistakes)
     _check_list("tasks.names", "task", study.tasks, known["tasks"].names(), mistakes)
-    _check_list("exposure", "sample", tuple(study.exposure), CANDIDATES, mistakes)
+    families = [name for name in study.exposure if family(name) not in _EXPOSED]
+    mistakes += [f"exposure: {UnknownNameError('sample', name, _EXPOSED)}" for name in families]
+    if not study.exposure:
+        mistakes.append(f"exposure: empty; name at least one of {', '.join(_EXPOSED)}.")
     if not study.arms.seeds:
         mistakes.append("arms.seeds: empty; name at least one.")
     if study.universes.joint % 2:
         mistakes.append(f"universes.joint: {study.universes.joint} is given; they come in pairs, so an even number.")
     try:
-        detector = Detector.from_config(study.detector)
+        detector = recorder(study.detector)
     except ShiftlabError as error:
         mistakes.append(f"detector: {error}")
         return
@@ -81,10 +91,46 @@ def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: 
     _check_parts(study, purpose, mistakes)
     if (purpose == "train" or study.retrain) and data.train is None:
         mistakes.append("data.train: missing; training needs a sample, which `make samples` makes.")
+    if purpose == "train" or study.retrain:
+        _check_foundation(study.arms, mistakes)
     if purpose == "run" and not study.retrain and not study.arms.checkpoints.is_dir():
         mistakes.append(
             f"arms.checkpoints: no folder '{study.arms.checkpoints}'; `shiftlab train study={study.name}` makes it."
         )
+
+
+def network_mistakes(
+    body: str | None, size: str | None, objective: str, known: Mapping[str, Registry[Any]]
+) -> list[str]:
+    """Return one message for each of body, size and objective that does not exist or does not fit the others."""
+    found = []
+    if objective not in known["objectives"].names():
+        found.append(f"arms.objective: {UnknownNameError('objective', objective, known['objectives'].names())}")
+    name = body or Recipe().network
+    if name not in known["bodies"].names():
+        return [*found, f"arms.body: {UnknownNameError('body', name, known['bodies'].names())}"]
+    kind = known["bodies"].get(name)
+    if size is not None and size not in kind.sizes:
+        found.append(f"arms.size: {UnknownNameError(f'size of body {name}', size, kind.sizes)}")
+    if kind.input != "images":
+        found.append(f"arms.body: '{name}' takes {kind.input}; the arms of a study take images.")
+    elif not found and known["objectives"].get(objective).input != kind.input:
+        found.append(f"arms.objective: '{objective}' is about {known['objectives'].get(objective).input}, not images.")
+    return found
+
+
+def _check_foundation(plan: ArmPlan, mistakes: list[str]) -> None:
+    """Add one message where the foundation model is not there, or is named beside another network."""
+    if plan.foundation is None:
+        return
+    if not is_foundation(plan.foundation):
+        mistakes.append(
+            f"arms.foundation: no foundation model in '{plan.foundation}'; `shiftlab pretrain out={plan.foundation}` "
+            "makes one."
+        )
+    for key in ("body", "size"):
+        if getattr(plan, key) is not None:
+            mistakes.append(f"arms.{key}: '{getattr(plan, key)}' is given; arms.foundation has its own. Leave one out.")
 
 
 def _check_parts(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 import torch
 
-from shiftlab.detector import NOMINAL, Detector, Universe, multisim, unisim
+from shiftlab.detector import NOMINAL, Universe, multisim, unisim
+from shiftlab.detector.recorder import Recorder
 from shiftlab.errors import ConfigError, DataError
-from shiftlab.events import Deposits, read
+from shiftlab.events import Deposits
 from shiftlab.events.pairs import pair, refuse_other_medium
 from shiftlab.events.sample import refuse_changed
 from shiftlab.events.splits import Manifest
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import digest_file, digest_source, versions
+from shiftlab.responses.shards import read_events as read_all
 
 __all__ = [
     "choose_device",
@@ -35,7 +37,7 @@ _MUONS: Final = "calibration_muon"
 """The sample that the muon calibration uses; it is never evaluated."""
 
 
-def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
+def read_events(config: StudyConfig) -> tuple[Any, Any]:
     """Return the evaluation events, at most ``data.limit`` of each sample, and the calibration muons.
 
     With a manifest, both are those of the part ``data.part``; muons of a file of their own are taken whole. With
@@ -65,7 +67,7 @@ def read_events(config: StudyConfig) -> tuple[Deposits, Deposits]:
     return everything.take(kept), muons
 
 
-def read_variations(config: StudyConfig, events: Deposits) -> dict[str, Deposits]:
+def read_variations(config: StudyConfig, events: Any) -> dict[str, Deposits]:
     """Return the twins of the evaluation events from the paired files, by name of the effect, in their order.
 
     Raises:
@@ -83,10 +85,10 @@ def read_variations(config: StudyConfig, events: Deposits) -> dict[str, Deposits
     return found
 
 
-def _read(path: Path) -> Deposits:
-    """Return the deposits of a file; a sample that was changed after it was written is refused."""
+def _read(path: Path) -> Any:
+    """Return the deposits or tokens of a file; a sample that was changed after it was written is refused."""
     refuse_changed(path)
-    return read(path)
+    return read_all(path)
 
 
 def _evaluated_part(config: StudyConfig, manifest: Manifest) -> str:
@@ -100,7 +102,7 @@ def _evaluated_part(config: StudyConfig, manifest: Manifest) -> str:
     return part
 
 
-def read_training(config: StudyConfig) -> Deposits:
+def read_training(config: StudyConfig) -> Any:
     """Return the training events: the whole file, or the manifest's part ``data.train_part`` of it.
 
     Raises:
@@ -115,7 +117,7 @@ def read_training(config: StudyConfig) -> Deposits:
     return Manifest.load(config.data.manifest).select(events, config.data.train_part)
 
 
-def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, ...]:
+def make_universes(config: StudyConfig, detector: Recorder) -> tuple[Universe, ...]:
     """Return nominal, unisims, joint and injected universes, and those that are recalibrated.
 
     Raises:
@@ -139,7 +141,7 @@ def make_universes(config: StudyConfig, detector: Detector) -> tuple[Universe, .
     return tuple(found)
 
 
-def refuse_universes(detector: Detector, universes: Iterable[Universe], events: Deposits, muons: Deposits) -> None:
+def refuse_universes(detector: Recorder, universes: Iterable[Universe], events: Any, muons: Any) -> None:
     """Refuse universes that these events cannot answer, before anything is trained or evaluated.
 
     Raises:
@@ -155,7 +157,7 @@ def refuse_universes(detector: Detector, universes: Iterable[Universe], events: 
                 raise ConfigError(f"{error} Leave such parameters out of the study with {keys}") from error
 
 
-def sample_summary(detector: Detector, events: Deposits) -> dict[str, float]:
+def sample_summary(detector: Recorder, events: Any) -> dict[str, float]:
     """Return ``Detector.summary`` of at most 256 events, taken evenly from ``events``."""
     return detector.summary(events.take(list(range(0, len(events), max(1, len(events) // 256)))))
 
@@ -201,6 +203,7 @@ def identity(config: StudyConfig, device: str) -> dict[str, Any]:
             "muons": digest_file(data.muons) if data.muons else None,
             "variations": {name: digest_file(path) for name, path in data.variations.items()},
             "train": digest_file(data.train) if data.train and config.retrain else None,
+            "foundation": _digests(config.arms.foundation) if config.arms.foundation and config.retrain else None,
             "manifest": digest_file(data.manifest) if data.manifest else None,
             "checkpoints": weights,
             "plugins": [digest_file(path) for path in config.plugins],

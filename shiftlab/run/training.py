@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from shiftlab.arms import arms
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.study import train_study as train_arms
-from shiftlab.detector import Detector
-from shiftlab.plan import StudyConfig
+from shiftlab.detector.recorder import recorder
+from shiftlab.plan import ArmPlan, PretrainingArms, StudyConfig
 from shiftlab.run.ingredients import choose_device, read_training
 from shiftlab.tasks import named_tasks
 
-__all__ = ["retrained", "train_study"]
+__all__ = ["recipe_of", "retrained", "train_study"]
 
 
 def train_study(config: StudyConfig, *, fresh: bool = False) -> Path:
@@ -40,17 +41,26 @@ def retrained(config: StudyConfig, folder: Path, device: str) -> Path:
 
 def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Path:
     events = read_training(config)
-    plan = config.arms.train
     return train_arms(
         events,
-        replace(Detector.from_config(config.detector), seed=config.seed),
+        recorder(config.detector, config.seed),
         folder,
         arms(),
         named_tasks(config.tasks),
         names=config.arms.names,
         seeds=config.arms.seeds,
-        recipe=Recipe(body=plan.body, head=plan.head, scratch=plan.scratch),
-        minutes=plan.minutes,
+        recipe=recipe_of(config.arms),
+        foundation=config.arms.foundation,
+        minutes=config.arms.train.minutes,
         device=device,
         fresh=fresh,
     )
+
+
+def recipe_of(plan: ArmPlan | PretrainingArms) -> Recipe:
+    """Return the recipe of a plan: what it leaves open is the recipe's default."""
+    given: dict[str, Any] = {
+        field.name: getattr(plan.train, field.name) for field in fields(plan.train) if field.name != "minutes"
+    }
+    given |= {name: value for name, value in (("network", plan.body), ("size", plan.size)) if value is not None}
+    return Recipe(objective=plan.objective, **given)

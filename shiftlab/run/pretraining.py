@@ -1,0 +1,125 @@
+"""Pre-training of a foundation model: from files of events to a folder with weights and card."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from shiftlab.arms.foundation_model import is_foundation, load_foundation, save_foundation
+from shiftlab.arms.image_store import ImageStore, TrainingFile
+from shiftlab.arms.image_store_making import store_images
+from shiftlab.arms.pretraining import pretrain
+from shiftlab.arms.processes import Processes
+from shiftlab.arms.training import Deadline, Workshop
+from shiftlab.detector import Detector
+from shiftlab.errors import RunError
+from shiftlab.events.splits import Manifest
+from shiftlab.plan import PretrainingPlan
+from shiftlab.provenance import digest_json
+from shiftlab.run.ingredients import choose_device
+from shiftlab.run.training import recipe_of
+
+__all__ = ["pretrain_foundation"]
+
+_STATE: Final = ".training"
+_CURVES: Final = "curves"
+
+
+def pretrain_foundation(plan: PretrainingPlan, *, fresh: bool = False, progress: bool | None = None) -> Path:
+    """Pre-train the foundation model of a plan and return its folder.
+
+    One that was stopped goes on from its state, and one that is finished is left alone. Under ``torchrun`` every
+    process calls this, and the first one writes.
+
+    Args:
+        plan: The ingredients.
+        fresh: Discard what the folder holds.
+        progress: Show bars on stderr; None only where stderr is a terminal.
+
+    Raises:
+        RunError: the folder holds another foundation model, or the time limit was reached; the same call goes on.
+        ConfigError: the objective cannot teach this body.
+        DataError: a file cannot be used.
+    """
+    started = time.monotonic()
+    device = Processes.own_device(choose_device(plan.device))
+    processes = Processes.here(device)
+    if fresh:
+        if processes.first:
+            shutil.rmtree(plan.out, ignore_errors=True)
+        processes.told(0.0)  # the others wait
+    shown = processes.first and (sys.stderr.isatty() if progress is None else progress)
+    recipe = recipe_of(plan.arms)
+    store = _images(plan, shown)
+    about = _about(plan, store)
+    identity = digest_json([about, recipe.plain(), plan.arms.seed, "pretraining"])
+    if _there(plan.out, identity):
+        return plan.out
+    with tqdm(total=recipe.body, unit="event", desc="pre-training", disable=not shown, smoothing=0.05) as bar:
+        workshop = Workshop(
+            plan.out / _STATE,
+            identity,
+            Deadline(started + 60 * plan.arms.train.minutes),
+            bar.update,
+            plan.out / _CURVES,
+            _teller(bar),
+        )
+        data = store.training_set(()).to(device)
+        model = pretrain(data, plan.arms.seed, recipe, workshop, {**about, "identity": identity}, name="pretraining")
+    if processes.first:
+        save_foundation(plan.out, replace(model, card={**model.card, "licence": plan.licence}))
+        shutil.rmtree(plan.out / _STATE, ignore_errors=True)
+    return plan.out
+
+
+def _images(plan: PretrainingPlan, shown: bool) -> ImageStore:
+    """Return the nominal images of the files, made by all processes but those of one ``torchrun``."""
+    detector = replace(Detector.from_config(plan.detector), seed=plan.seed)
+    manifest = None if plan.data.manifest is None else Manifest.load(plan.data.manifest)
+    files = [TrainingFile(path, manifest, plan.data.train_part) for path in plan.data.train]
+    workers = plan.workers or os.cpu_count() or 1
+    with tqdm(unit="event", desc="images", disable=not shown) as bar:
+        return store_images(files, detector, plan.out / _STATE, (), workers=workers, advance=bar.update)
+
+
+def _about(plan: PretrainingPlan, store: ImageStore) -> dict[str, Any]:
+    """Return what the card says of the events, as JSON values."""
+    events = store.imaged.image.events
+    return {
+        "detector": str(plan.detector.get("name", "")),
+        "detector_seed": plan.seed,
+        "files": [
+            {"name": path.name, **file} for path, file in zip(plan.data.train, store.identity["files"], strict=True)
+        ],
+        "images": digest_json(dict(store.identity)),
+        "samples": {name: events.sample.count(name) for name in sorted(set(events.sample))},
+    }
+
+
+def _teller(bar: Any) -> Callable[[float], object]:
+    """Return what shows a running mean of the loss on the bar."""
+    mean: list[float] = []
+
+    def tell(loss: float) -> None:
+        mean[:] = [loss if not mean else 0.98 * mean[0] + 0.02 * loss]
+        bar.set_postfix_str(f"loss {mean[0]:.3f}", refresh=False)
+
+    return tell
+
+
+def _there(folder: Path, identity: str) -> bool:
+    if not is_foundation(folder):
+        return False
+    if load_foundation(folder).card.get("identity") != identity:
+        raise RunError(
+            f"'{folder}' holds a foundation model of another recipe or sample. Choose another folder, or say --fresh."
+        )
+    return True
