@@ -49,23 +49,31 @@ class EventHead(nn.Module):
 
 
 class VoxelHead(nn.Module):
-    """A token's features spread to its voxels, with the place in the token and the voxel's energy."""
+    """A token's features spread to its voxels, with the voxel's place, energy and own features."""
 
     def __init__(self, body: Body, raw: int) -> None:
         """Make a head that gives ``raw`` numbers per voxel."""
         super().__init__()
+        hidden = 2 * _VOXEL_HIDDEN if body.voxel_features else _VOXEL_HIDDEN
         self.level = nn.LayerNorm(body.features)
-        self.spread = nn.Linear(body.features, _VOXEL_HIDDEN)
-        self.place = nn.Parameter(torch.randn(body.places, _VOXEL_HIDDEN) * 0.1)
-        self.energy = nn.Parameter(torch.randn(_VOXEL_HIDDEN) * 0.1)
-        self.leave = nn.Linear(_VOXEL_HIDDEN, raw)
+        self.spread = nn.Linear(body.features, hidden)
+        self.place = nn.Parameter(torch.randn(body.places, hidden) * 0.1)
+        self.energy = nn.Parameter(torch.randn(hidden) * 0.1)
+        if body.voxel_features:
+            self.voxel_level = nn.LayerNorm(body.voxel_features)
+            self.own = nn.Linear(body.voxel_features, hidden)
+            self.mix = nn.Linear(hidden, hidden)
+        self.leave = nn.Linear(hidden, raw)
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Return raw numbers (voxel, raw)."""
         spread = self.spread(self.level(encoded.tokens))
         hidden = spread.index_select(0, encoded.voxel_token) + self.place.index_select(0, encoded.place)
-        hidden = functional.relu(torch.addcmul(hidden, encoded.value[:, None], self.energy))
-        raw: Tensor = self.leave(hidden)
+        hidden = torch.addcmul(hidden, encoded.value[:, None], self.energy)
+        if encoded.voxels is not None:
+            hidden = functional.relu(hidden + self.own(self.voxel_level(encoded.voxels)))
+            hidden = hidden + self.mix(hidden)
+        raw: Tensor = self.leave(functional.relu(hidden))
         return raw
 
 

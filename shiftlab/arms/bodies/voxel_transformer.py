@@ -1,0 +1,142 @@
+"""Our sensor-level body: voxels look at their neighbours, patches of voxels at the whole event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shiftlab.arms.bodies.patch_transformer import Block, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.body import Body
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.encoded import Encoded
+from shiftlab.arms.neighbours import AROUND
+from shiftlab.arms.patches import Patches
+from shiftlab.arms.ragged import Ragged
+from shiftlab.arms.shapes import SHAPES
+
+__all__ = ["Stem", "VoxelTransformer"]
+
+
+class Stem(nn.Module):
+    """What a voxel's own surroundings say: occupancy and energy of its 27 cells, then sums over neighbours."""
+
+    def __init__(self, width: int, rounds: int) -> None:
+        """Make a stem of ``width`` numbers a voxel that looks ``rounds + 1`` cells far."""
+        super().__init__()
+        self.enter = nn.Linear(2 * AROUND, width)
+        self.mix = nn.Linear(width, width)
+        self.levels = nn.ModuleList(nn.LayerNorm(width) for _ in range(rounds))
+        self.gather = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
+        self.spread = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
+
+    def forward(self, patches: Patches, value: Tensor) -> Tensor:
+        """Return (voxel, width); ``value`` (voxel,) is ln(energy / reference)."""
+        around = patches.surroundings
+        found: Tensor = self.mix(functional.relu(self.enter(around.features(value))))
+        for level, gather, spread in zip(self.levels, self.gather, self.spread, strict=True):
+            summed = around.sum(functional.relu(gather(level(found))))
+            found = found + spread(functional.relu(summed * 0.25))
+        return found
+
+
+class VoxelTransformer(Body):
+    """A stem over neighbouring voxels, patches pooled from it, and a pre-norm transformer over the patches.
+
+    Attributes:
+        width: Numbers per token.
+    """
+
+    name = "voxel_transformer"
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"width": 64, "depth": 3, "heads": 4, "stem": 32, "rounds": 2, "expansion": 2},
+        "small": {"width": 96, "depth": 4, "heads": 6, "stem": 32, "rounds": 2, "expansion": 2},
+        "base": {"width": 384, "depth": 12, "heads": 12, "stem": 96, "rounds": 3, "expansion": 4},
+    }
+
+    def __init__(
+        self, contract: InputContract, *, width: int, depth: int, heads: int, stem: int, rounds: int, expansion: int
+    ) -> None:
+        """Make a body for images of the given contract.
+
+        Args:
+            contract: Lattice, patches and energy transform.
+            width: Numbers per token.
+            depth: Transformer layers.
+            heads: Attention heads; each looks over its own distance.
+            stem: Numbers per voxel.
+            rounds: Sums over neighbours, one cell farther each.
+            expansion: Hidden over outer width of the feed-forward part.
+        """
+        super().__init__()
+        self.contract: InputContract = contract
+        self._size = {
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "stem": stem,
+            "rounds": rounds,
+            "expansion": expansion,
+        }
+        self.width = width
+        self.features = width * (depth + 1)
+        self.voxel_features = stem
+        self.overall_features = len(contract.energy_edges) + 4 + SHAPES
+        self.places = contract.locals
+        self.stem = Stem(stem, rounds)
+        self.place = nn.Parameter(torch.randn(contract.locals, 2 * stem) * 0.1)
+        self.pool = nn.Linear(stem, 2 * stem)
+        self.level = nn.LayerNorm(4 * stem)
+        self.enter = nn.Linear(4 * stem + len(contract.energy_edges) + 3, expansion * width)
+        self.embed = nn.Linear(expansion * width, width)
+        self.position = PositionEmbedding(width, contract.shape[0] * contract.pitch)
+        self.blocks = nn.ModuleList(Block(width, heads, expansion) for _ in range(depth))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the constructor's keyword arguments."""
+        return dict(self._size)
+
+    def tokens(self, patches: Patches, voxels: Tensor) -> Tensor:
+        """Return the embedding of each patch, (token, width), without its position, from its voxels' stem."""
+        placed = functional.relu(self.pool(voxels) + self.place.index_select(0, patches.local))
+        offsets = patches.voxel_offsets
+        mean = torch.segment_reduce(placed, "mean", offsets=offsets, axis=0)
+        largest = torch.segment_reduce(placed, "max", offsets=offsets, axis=0)
+        content = torch.cat([self.level(torch.cat([mean, largest], dim=1)), patches.summary], dim=1)
+        embedded: Tensor = self.embed(functional.relu(self.enter(content)))
+        return embedded
+
+    def layers(self, patches: Patches, value: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Return the stem (voxel, stem), and (token, width) of the embedding and of each layer.
+
+        Args:
+            patches: A batch of events.
+            value: float32 (voxel,), energies that are seen instead of those of the batch.
+        """
+        ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
+        voxels = self.stem(patches, patches.value if value is None else value)
+        x = self.tokens(patches, voxels) + self.position(patches)
+        results = [x]
+        for block in self.blocks:
+            x = block(x, place, ragged)
+            results.append(x)
+        return voxels, results
+
+    def forward(self, batch: Patches) -> Encoded:
+        """Return the results of all layers side by side, and the stem."""
+        voxels, results = self.layers(batch)
+        return Encoded(
+            tokens=torch.cat(results, dim=-1),
+            offsets=batch.offsets,
+            position=offsets_from_centroid(batch),
+            centroid=batch.centroid,
+            overall=batch.overall,
+            voxel_offsets=batch.voxel_offsets[batch.offsets],
+            voxel_token=batch.voxel_patch,
+            place=batch.local,
+            value=batch.value,
+            voxels=voxels,
+        )
