@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -11,9 +12,9 @@ from torch.nn import functional
 
 __all__ = ["Ragged", "buckets"]
 
-_SHORTEST = 0.75
+_SHORTEST: Final = 0.75
 """Length of the shortest event of a bucket over that of the longest: at most a third of the work is wasted."""
-_FEW = 4
+_FEW: Final = 4
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
@@ -31,22 +32,39 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Ragged:
-    """Where the packed tokens of a batch lie in its buckets.
+    """Where the packed tokens of a batch lie.
+
+    On CUDA attention runs over torch's jagged tensors, whose fused kernels read offsets and pad nothing; on
+    the CPU, where those pad every event to the longest, it runs over buckets.
 
     Attributes:
-        rows: int64 (event, length) per bucket: row of each token, and one past the last where there is none.
+        offsets: int64 (event + 1,).
+        shortest: Tokens of the shortest event.
+        longest: Tokens of the longest event.
+        rows: int64 (event, length) per bucket: row of each token, and one past the last where there is none;
+            no bucket on CUDA.
         place: int64 (token,): where each token lies in all buckets, flattened and joined.
     """
 
+    offsets: Tensor
+    shortest: int
+    longest: int
     rows: tuple[Tensor, ...]
     place: Tensor
 
     @classmethod
-    def of(cls, offsets: Tensor) -> Ragged:
-        """Return the buckets of a batch with these ``offsets``, int64 (event + 1,)."""
-        first, lengths = offsets[:-1], offsets.diff()
-        tokens = int(offsets[-1])
-        plain = lengths.tolist()
+    def of(cls, offsets: Tensor, jagged: bool | None = None) -> Ragged:
+        """Return the layout of a batch with these ``offsets``, int64 (event + 1,).
+
+        Args:
+            offsets: First token of each event, and one past the last of all.
+            jagged: Whether to attend over jagged tensors; where the offsets are on CUDA when None.
+        """
+        plain = offsets.diff().tolist()
+        shortest, longest = (min(plain), max(plain)) if plain else (0, 0)
+        if offsets.is_cuda if jagged is None else jagged:
+            return cls(offsets, shortest, longest, (), offsets.new_empty(0))
+        first, lengths, tokens = offsets[:-1], offsets.diff(), sum(plain)
         rows, start = [], 0
         place = torch.empty(tokens + 1, dtype=torch.int64, device=offsets.device)
         for events in buckets(plain):
@@ -56,10 +74,18 @@ class Ragged:
             place[row.flatten()] = torch.arange(row.numel(), device=offsets.device) + start
             start += row.numel()
             rows.append(row)
-        return cls(tuple(rows), place[:-1])
+        return cls(offsets, shortest, longest, tuple(rows), place[:-1])
+
+    @property
+    def padded(self) -> int:
+        """Tokens of all buckets with what fills them up; what is not filled up where there are no buckets."""
+        return sum(row.numel() for row in self.rows) if self.rows else int(self.offsets[-1])
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, nothing: Tensor) -> Tensor:
         """Return (token, head, column): softmax(query . key) value inside each event.
+
+        It runs in the precision of its input even under autocast: keys may hold squared distances, which cancel
+        between columns, and would be wrong by whole units in bfloat16.
 
         Args:
             query: (token, head, column).
@@ -67,13 +93,33 @@ class Ragged:
             value: (token, head, value column).
             nothing: (column,), the key of a place without a token; no query may like it.
         """
+        with torch.autocast(query.device.type, enabled=False):
+            if not self.rows:
+                return self._jagged(query, key, value)
+            return self._bucketed(query, key, value, nothing)
+
+    @torch.compiler.disable
+    def _jagged(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        parts = [
+            torch.nested.nested_tensor_from_jagged(
+                one, self.offsets, min_seqlen=self.shortest, max_seqlen=self.longest
+            ).transpose(1, 2)
+            for one in (query, key, value)
+        ]
+        seen: Tensor = functional.scaled_dot_product_attention(*parts, scale=1.0).transpose(1, 2).values()
+        return seen
+
+    def _bucketed(self, query: Tensor, key: Tensor, value: Tensor, nothing: Tensor) -> Tensor:
         blank = nothing.expand(1, *key.shape[1:])
         key = torch.cat([key, blank.to(key.dtype)])
         query = torch.cat([query, torch.zeros_like(query[:1])])
         value = torch.cat([value, torch.zeros_like(value[:1])])
         answers = []
         for rows in self.rows:
-            q, k, v = (one[rows].transpose(1, 2) for one in (query, key, value))
+            flat = rows.flatten()
+            q, k, v = (
+                one.index_select(0, flat).unflatten(0, rows.shape).transpose(1, 2) for one in (query, key, value)
+            )
             seen = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
             answers.append(seen.transpose(1, 2).flatten(0, 1))
-        return torch.cat(answers)[self.place]
+        return torch.cat(answers).index_select(0, self.place)
