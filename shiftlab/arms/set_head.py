@@ -79,7 +79,7 @@ class SetHead(nn.Module):
         query = self.settle(query)
         marks, bias = self.mask(query).split([self.mark.out_features, 1], dim=-1)
         voxels = self._voxels(encoded, tokens)
-        rows = voxels.split(encoded.voxel_offsets.diff().tolist())
+        rows = torch.split(voxels, encoded.voxel_offsets.diff().tolist())
         masks = [one @ mark.T + level.T for one, mark, level in zip(rows, marks, bias, strict=True)]
         return SetAnswer(torch.cat(masks), self.kind(query), encoded.voxel_offsets)
 
@@ -96,5 +96,5 @@ class SetHead(nn.Module):
 def _padded(tokens: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Return (event, length, width) from (token, width), and bool (event, length), True where there is no token."""
     lengths = offsets.diff()
-    padded = nn.utils.rnn.pad_sequence(list(tokens.split(lengths.tolist())), batch_first=True)
+    padded = nn.utils.rnn.pad_sequence(list(torch.split(tokens, lengths.tolist())), batch_first=True)
     return padded, torch.arange(padded.shape[1], device=tokens.device)[None] >= lengths[:, None]

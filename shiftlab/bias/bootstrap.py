@@ -10,13 +10,16 @@ import numpy.typing as npt
 
 from shiftlab.bias.statistic import Floats
 
-__all__ = ["HALF_68", "HALF_95", "interval", "poisson_weights"]
+__all__ = ["HALF_68", "HALF_95", "interval", "known_interval", "poisson_weights"]
 
 HALF_68: Final = 0.341344746068543
 """Half the probability within one standard deviation of a normal."""
 
 HALF_95: Final = 0.475
 """Half of 95%."""
+
+_KNOWN: Final = 0.95
+"""Least share of the replicas that an interval is made of."""
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -100,3 +103,16 @@ def interval(replicas: Floats, half: float = HALF_68) -> tuple[Floats, Floats]:
     """Return the percentile interval over the last axis, 2 ``half`` of the probability, equal tails."""
     low, high = np.quantile(replicas, [0.5 - half, 0.5 + half], axis=-1)
     return low, high
+
+
+def known_interval(replicas: Floats, half: float = HALF_68) -> tuple[float, float]:
+    """Return the percentile interval of the replicas (replica,) in which a statistic has a value.
+
+    A statistic of a rare class has none where no event of the class is drawn. Where that is so in more than one
+    replica in twenty, the rest would understate the error: both ends are NaN.
+    """
+    known = replicas[np.isfinite(replicas)]
+    if len(known) < _KNOWN * len(replicas):
+        return float("nan"), float("nan")
+    low, high = interval(known, half)
+    return float(low), float(high)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from shiftlab.bias.bootstrap import HALF_95, interval
+from shiftlab.bias.bootstrap import HALF_95, known_interval
 from shiftlab.bias.sample import Sample
 from shiftlab.bias.statistic import Floats, Statistic
 
@@ -58,11 +58,11 @@ def performance_rows(
         references = statistic.references(outputs, sample.truth, sample.weight)
     rows: list[dict[str, object]] = []
     for name, (unit, replicated) in found.items():
-        low, high = interval(replicated[1:])
-        low95, high95 = interval(replicated[1:], HALF_95)
+        low, high = known_interval(replicated[1:])
+        low95, high95 = known_interval(replicated[1:], HALF_95)
         label, reference = references.get(name, ("", float("nan")))
         words = {"statistic": name, "unit": unit, "value": float(replicated[0]), "n_events": len(sample.index)}
-        ends = {"lo": float(low), "hi": float(high), "lo95": float(low95), "hi95": float(high95)}
+        ends = {"lo": low, "hi": high, "lo95": low95, "hi95": high95}
         rows.append({**words, **ends, "reference": label, "reference_value": float(reference)})
     return rows
 

@@ -52,6 +52,7 @@ def _glance(arms: list[ArmHeadline]) -> Sheet:
 def performance_section(record: Record) -> Section:
     """Return the nominal performance with its intervals and what chance or the mean predictor reaches."""
     rows = record["performance"]
+    compared = rows[rows["reference_value"].notna()]
     table = pd.DataFrame(
         {
             "arm": rows["arm"],
@@ -64,10 +65,11 @@ def performance_section(record: Record) -> Section:
         }
     )
     figure = picture(
-        performance_figure(rows, record.arms),
+        performance_figure(compared if len(compared) else rows, record.arms),
         "Nominal performance of each task and statistic for every arm and seed, with 68 % intervals.",
         "Performance on the nominal detector, on the evaluation set (fixed by truth, the same in every universe); 68 % "
-        "intervals over events. Dashed: what the reference reaches.",
+        "intervals over events. Dashed: what the reference reaches. Statistics without one, those of single classes "
+        "say, are in the table.",
         ("csv/performance.csv",),
     )
     blocks = (figure, sheet(table, "Nominal performance.", ("csv/performance.csv",), folded="Numbers"))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shiftlab.errors import DataError
+from shiftlab.events.deposits import Deposits
 from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
 from shiftlab.tasks.classification import f1_mean, per_class, share
 from shiftlab.tasks.particle_task import KINDS, Found, ParticleTask
@@ -40,6 +42,16 @@ class ParticleId(ParticleTask):
     )
     observable_label = "number of protons found"
     edges = (-0.5, 0.5, 1.5, 2.5, 24.5)
+
+    def with_truth(self, deposits: Deposits) -> Deposits:
+        """Return the events as they are.
+
+        Raises:
+            DataError: the deposits do not say which particle made them, or the kind of none is known.
+        """
+        if len(deposits.particle) and bool((deposits.particle < 0).all()):
+            raise DataError("task 'particle_id' needs the kind of particles, which is unknown for all of these events.")
+        return super().with_truth(deposits)
 
     def count(self, found: Found, event: Tensor, matched: MatchedTruth) -> Tensor:
         """Return float32 (event, 51): the counts and the calibration sums of each event."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.particle_truth import LEAST_CELLS, particle_numbers
@@ -59,10 +60,12 @@ class ParticleTask(Task):
         """Return the events as they are.
 
         Raises:
-            DataError: the deposits do not say which particle made them.
+            DataError: the deposits do not say which particle made them, or none has a class.
         """
         if deposits.instance is None:
-            particle_numbers(deposits)
+            particle_numbers(deposits)  # says what is missing
+        if len(deposits.semantic) and bool((deposits.semantic < 0).all()):
+            raise DataError(f"task '{self.name}' needs the class of deposits, which is unknown for all of these.")
         return deposits
 
     def scored(self, events: EventTable) -> Booleans:

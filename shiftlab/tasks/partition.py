@@ -78,7 +78,8 @@ def overlap(query: Tensor, queries: int, owner: Tensor, event: Tensor, particles
         event: int64 (voxel,), event of each voxel.
         particles: The true particles.
     """
-    events, most = len(particles), int(particles.offsets.diff().max()) if len(particles) else 0
+    events = len(particles)
+    most = max(1, int(particles.offsets.diff().max())) if events else 1
     asked = owner != VOID
     true = torch.where(owner == BACKGROUND, 0, owner + 1)[asked]
     place = (event[asked] * (most + 1) + true) * (queries + 1) + query[asked] + 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from shiftlab.bias.bootstrap import HALF_95, interval, poisson_weights
+from shiftlab.bias.bootstrap import HALF_95, interval, known_interval, poisson_weights
 
 VERTICES = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=40, unique=True)
 
@@ -76,3 +76,11 @@ def test_interval_holds_the_asked_share_of_a_normal() -> None:
     normal = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)
     assert interval(normal) == pytest.approx((-1.0, 1.0), abs=1e-3)
     assert interval(normal, HALF_95) == pytest.approx((-1.95996, 1.95996), abs=1e-3)
+
+
+def test_the_interval_of_a_statistic_that_some_replicas_lack_is_that_of_the_others():
+    replicas = np.random.default_rng(0).normal(size=1000)
+    some = np.append(replicas, np.full(20, np.nan))
+    assert known_interval(some) == pytest.approx(tuple(float(end) for end in interval(replicas)))
+    assert np.isnan(known_interval(np.append(replicas, np.full(100, np.nan)))).all()
+    assert np.isnan(known_interval(np.full(10, np.nan))).all()
