@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shiftlab.bias import Bias
-    from shiftlab.detector import Detector
+    from shiftlab.detector.universe import HasNuisances
     from shiftlab.fit import FitResult
     from shiftlab.templates import Templates
 
@@ -64,7 +64,7 @@ def report(
     study: str = "study",
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-    detector: Detector | None = None,
+    detector: HasNuisances | None = None,
 ) -> Path:
     """Write the report of a study and, beside it, the CSV files of every number in it.
 

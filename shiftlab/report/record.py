@@ -15,7 +15,8 @@ from shiftlab.provenance import write_json, write_text
 
 if TYPE_CHECKING:
     from shiftlab.bias import Bias
-    from shiftlab.detector import Detector, Parameter
+    from shiftlab.detector import Parameter
+    from shiftlab.detector.universe import HasNuisances
     from shiftlab.fit import FitResult
     from shiftlab.templates import Templates
 
@@ -170,7 +171,7 @@ def save(
     study: str,
     provenance: Mapping[str, Any],
     notes: Sequence[str],
-    detector: Detector | None,
+    detector: HasNuisances | None,
 ) -> None:
     """Write the record into ``folder``; each file is whole or, after an error, the previous one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,7 +208,7 @@ def fit_tables(templates: Sequence[Templates], results: Sequence[FitResult]) -> 
     }
 
 
-def nuisance_table(detector: Detector | None) -> pd.DataFrame:
+def nuisance_table(detector: HasNuisances | None) -> pd.DataFrame:
     """Return one row per nuisance of the detector: nominal and both one-sigma values, source and confidence grade."""
     rows = []
     for nuisance in detector.nuisances if detector is not None else ():

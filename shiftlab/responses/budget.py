@@ -10,7 +10,8 @@ import torch
 
 from shiftlab.arms import body_passes
 from shiftlab.events import concatenate, open_events
-from shiftlab.responses.shards import Unit, chunks, save_deposits
+from shiftlab.events.tokens import concatenate_tokens
+from shiftlab.responses.shards import Unit, chunks, save_events
 from shiftlab.responses.workers import Job, Worker
 
 __all__ = ["Budget", "measure"]
@@ -60,9 +61,10 @@ def measure(job: Job, *, done: float, workers: int) -> Budget:
     with open_events(job.events) as source:
         events = len(source)
         step = max(1, events // _PROBE)
-        probe = concatenate([source.read(slice(i, i + 1)) for i in range(0, events, step)])
+        joined = concatenate_tokens if source.holds == "tokens" else concatenate
+        probe = joined([source.read(slice(i, i + 1)) for i in range(0, events, step)])
     path = job.events.with_name("probe.h5")
-    save_deposits(path, probe)
+    save_events(path, probe)
     before = torch.get_num_threads()
     torch.set_num_threads(job.threads)
     try:

@@ -15,18 +15,22 @@ import torch
 from tqdm import tqdm
 
 from shiftlab.arms import Arm
+from shiftlab.arms.contract import InputContract
+from shiftlab.arms.token_observation import observe
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
+from shiftlab.detector.recorder import Recorder
 from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.pairs import pair
+from shiftlab.events.tokens import Tokens
 from shiftlab.provenance import digest_file, digest_json, digest_source, versions
 from shiftlab.responses.assembly import assemble
 from shiftlab.responses.budget import measure
 from shiftlab.responses.responses import Responses
 from shiftlab.responses.selection import AnalysisSelection
-from shiftlab.responses.shards import Shards, Unit, chunks, save_deposits
+from shiftlab.responses.shards import Shards, Unit, chunks, save_events
 from shiftlab.responses.workers import Job, StoredArm, work_through
 from shiftlab.tasks import Task, named_tasks
 
@@ -34,8 +38,8 @@ __all__ = ["respond"]
 
 
 def respond(
-    events: Deposits,
-    detector: Detector,
+    events: Deposits | Tokens,
+    detector: Recorder,
     universes: Sequence[Universe],
     arms: Sequence[Arm],
     *,
@@ -59,7 +63,7 @@ def respond(
     goes on where it was; the assembled responses lie there as ``responses.h5``.
 
     Args:
-        events: deposits of the evaluation sample, in the detector's frame.
+        events: deposits of the evaluation sample, in the detector's frame; tokens where the detector takes them.
         detector: the detector.
         universes: the universes; names must differ.
         arms: all arms of all seeds; every arm must have the same seeds.
@@ -88,14 +92,14 @@ def respond(
     _check(events, workers, chunk)
     tasks = named_tasks() if tasks is None else tuple(tasks)
     for task in tasks:
-        events = task.with_truth(events)
+        events = events if isinstance(events, Tokens) else task.with_truth(events)
     universes = _with_nominal(universes)
     for universe in universes:
         detector.check(universe)
     twins = _twins(events, detector, universes, variations or {})
     stored = _grid(arms)
     for arm in stored:
-        arm.contract.require(input_contract(detector), f"arm '{arm.name}' seed {arm.seed}")
+        _require_input(arm, detector, events)
         arm.refuse_training_vertices(events.events)
         if not mix_revisions:
             arm.refuse_other_revisions(events.events)
@@ -121,9 +125,9 @@ def respond(
         shutil.rmtree(scratch / "arms", ignore_errors=True)
         for arm in stored:
             arm.save(scratch / "arms")
-        record = _record(job, save_deposits(job.events, events))
+        record = _record(job, save_events(job.events, events))
         record |= {"dataset": events.events.dataset, "mix_revisions": mix_revisions}
-        record["variations"] = {name: save_deposits(job.variations[name], twin) for name, twin in twins.items()}
+        record["variations"] = {name: save_events(job.variations[name], twin) for name, twin in twins.items()}
         plan = digest_json(record)
         finished = folder / "responses.h5"
         if finished.exists():
@@ -139,7 +143,25 @@ def respond(
     return responses
 
 
-def _check(events: Deposits, workers: int, chunk: int) -> None:
+def _require_input(arm: Arm, detector: Recorder, events: Deposits | Tokens) -> None:
+    """Refuse an arm that was trained on other input than the detector gives; of tokens the first event is recorded.
+
+    Raises:
+        ConfigError: it was; the message names what differs.
+    """
+    where = f"arm '{arm.name}' seed {arm.seed}"
+    if not isinstance(detector, Detector):
+        try:
+            observe(detector.image(detector.prepare(events.take([0]))), None, arm.contract)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
+    elif isinstance(arm.contract, InputContract):
+        arm.contract.require(input_contract(detector), where)
+    else:
+        raise ConfigError(f"{where}: trained on tokens, but detector '{detector.name}' gives images.")
+
+
+def _check(events: Deposits | Tokens, workers: int, chunk: int) -> None:
     if len(events) == 0:
         raise DataError("no events to respond to: the evaluation sample or its selection is empty.")
     for key, value in (("workers", workers), ("chunk", chunk)):
@@ -148,7 +170,7 @@ def _check(events: Deposits, workers: int, chunk: int) -> None:
 
 
 def _twins(
-    events: Deposits, detector: Detector, universes: Sequence[Universe], given: Mapping[str, Deposits]
+    events: Deposits | Tokens, detector: Recorder, universes: Sequence[Universe], given: Mapping[str, Deposits]
 ) -> dict[str, Deposits]:
     """Return the variations that the universes take, matched to the events.
 
@@ -161,7 +183,7 @@ def _twins(
     for name in wanted:
         if name not in given:
             raise missing_variation(name)
-    return {name: pair(events, given[name])[1] for name in wanted}
+    return {name: pair(events, given[name])[1] for name in wanted if isinstance(events, Deposits)}
 
 
 def _with_nominal(universes: Sequence[Universe]) -> tuple[Universe, ...]:
@@ -197,10 +219,10 @@ def _grid(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _scales(
-    detector: Detector, universes: Sequence[Universe], muons: Deposits | None, device: str
+    detector: Recorder, universes: Sequence[Universe], muons: Deposits | None, device: str
 ) -> tuple[float, ...]:
     """Return the muon-calibration factor of each universe; 1 where none is applied."""
-    if all(universe.recalibrate != "mip" for universe in universes):
+    if not isinstance(detector, Detector) or all(universe.recalibrate != "mip" for universe in universes):
         return (1.0,) * len(universes)
     if muons is None or len(muons) == 0:
         raise DataError("universes with recalibrate 'mip' need the calibration muons; none are given.")

@@ -10,6 +10,7 @@ from torch import Tensor
 from shiftlab.detector import Geometry
 from shiftlab.errors import ConfigError
 from shiftlab.events.image import Image
+from shiftlab.events.tokens import Tokens
 
 __all__ = ["AnalysisSelection"]
 
@@ -30,6 +31,7 @@ class AnalysisSelection:
             and diffusion blur at the walls; larger fiducial margins are the study's choice).
         outside: largest fraction of the energy in that shell (0.3: through-going activity fails,
             a muon that leaves does not).
+        tokens: fewest tokens, where events are tokens (1: something was reconstructed); the other cuts are of images.
 
     Raises:
         ConfigError: a cut outside its range.
@@ -39,23 +41,27 @@ class AnalysisSelection:
     energy: float = 50.0
     margin: float = 5.0
     outside: float = 0.3
+    tokens: int = 1
 
     def __post_init__(self) -> None:
         """Refuse cuts that mean nothing."""
-        for key, value in (("voxels", self.voxels), ("energy", self.energy), ("margin", self.margin)):
+        for key in ("voxels", "energy", "margin", "tokens"):
+            value = getattr(self, key)
             if not value >= 0.0:
                 raise ConfigError(f"selection.{key} = {value}; it must not be negative.")
         if not 0.0 <= self.outside <= 1.0:
             raise ConfigError(f"selection.outside = {self.outside}; it is a fraction from 0 to 1.")
 
-    def __call__(self, image: Image, geometry: Geometry) -> Tensor:
+    def __call__(self, image: Image | Tokens, geometry: Geometry | None) -> Tensor:
         """Return bool (event,): which events pass.
 
         Args:
-            image: the observed image.
-            geometry: its volume and lattice; where wire planes read it out, voxels are samples of all planes, and
-                the energy is the planes' mean.
+            image: the observed image, or the reconstructed tokens.
+            geometry: its volume and lattice, None for tokens; where wire planes read it out, voxels are samples of
+                all planes, and the energy is the planes' mean.
         """
+        if isinstance(image, Tokens) or geometry is None:
+            return image.offsets.diff() >= self.tokens
         events = image.event_index
         count = image.offsets[1:] - image.offsets[:-1]
         total = _sum(image.energy, events, len(image))

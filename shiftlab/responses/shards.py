@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftlab.events import open_events, read, read_tokens
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.sample import SampleWriter, read_attributes
+from shiftlab.events.tokens import Tokens
 from shiftlab.provenance import write_whole
 
-__all__ = ["Shards", "Unit", "chunks", "save_deposits"]
+__all__ = ["Shards", "Unit", "chunks", "read_events", "save_events"]
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -71,15 +73,22 @@ class Shards:
         return self.read(unit) is not None
 
 
-def save_deposits(path: Path, deposits: Deposits) -> str:
-    """Write deposits bit for bit, so that each worker opens them by itself and reads a chunk at a time.
+def save_events(path: Path, events: Deposits | Tokens) -> str:
+    """Write deposits or tokens bit for bit, so that each worker opens them by itself and reads a chunk at a time.
 
     Returns:
         The digest of their content.
     """
-    with SampleWriter(path, exact=True) as writer:
-        writer.append(deposits.to("cpu"))
+    with SampleWriter(path, holds="tokens" if isinstance(events, Tokens) else "deposits", exact=True) as writer:
+        writer.append(events.to("cpu"))
     return str(read_attributes(path)["digest"])
+
+
+def read_events(path: Path, rows: slice | None = None) -> Deposits | Tokens:
+    """Return the deposits or tokens of a file, or some of its events."""
+    with open_events(path) as source:
+        holds = source.holds
+    return read_tokens(path, events=rows) if holds == "tokens" else read(path, events=rows)
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:

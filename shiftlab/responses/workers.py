@@ -12,19 +12,20 @@ from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from shiftlab.arms import Arm, predict_all
-from shiftlab.detector import NOMINAL, Detector, Prepared, Universe
+from shiftlab.detector import NOMINAL, Detector, Universe
+from shiftlab.detector.recorder import Recorder
 from shiftlab.errors import DataError, RunError, ShiftlabError
-from shiftlab.events import Deposits, open_events, read
-from shiftlab.events.image import Image
+from shiftlab.events import open_events
+from shiftlab.events.deposits import EventTable
 from shiftlab.responses.selection import AnalysisSelection
-from shiftlab.responses.shards import Arrays, Shards, Unit, chunks
+from shiftlab.responses.shards import Arrays, Shards, Unit, chunks, read_events
 from shiftlab.tasks import Task, VoxelTruth, truth_in
 
 __all__ = ["Job", "StoredArm", "Worker", "work_through"]
@@ -51,7 +52,7 @@ class Job:
     """Everything that a worker needs to know; arrays and weights are files that it opens itself.
 
     Attributes:
-        events: file of the deposits (``save_deposits``).
+        events: file of the deposits or tokens (``save_events``).
         detector: the detector.
         universes: all universes, in canonical order.
         scales: for each universe the factor of its muon calibration (1 without).
@@ -63,11 +64,11 @@ class Job:
         device: torch device.
         threads: torch threads of one worker.
         reuse: False prepares the deposits anew for every universe (the control of the reuse).
-        variations: by name of the effect, file of the same events by another model (``save_deposits``).
+        variations: by name of the effect, file of the same events by another model (``save_events``).
     """
 
     events: Path
-    detector: Detector
+    detector: Recorder
     universes: tuple[Universe, ...]
     scales: tuple[float, ...]
     arms: tuple[StoredArm, ...]
@@ -86,7 +87,7 @@ class _Chunk:
     """What of one chunk does not depend on the universe; ``truth`` is None where no task asks for labels of voxels."""
 
     number: int
-    prepared: Prepared
+    prepared: Any
     truth: VoxelTruth | None
 
 
@@ -132,7 +133,7 @@ class Worker:
         }
         for task in self.job.tasks:
             for stored, outputs in zip(self.job.arms, predicted, strict=True):
-                _check_outputs(outputs, task, stored, image)
+                _check_outputs(outputs, task, stored, image.events)
             arrays[f"output/{task.name}"] = np.stack([one[task.name] for one in predicted]).astype(np.float32)
         return arrays
 
@@ -143,19 +144,24 @@ class Worker:
         twins = {name: partial(self._read, path, rows) for name, path in self.job.variations.items()}
         prepared = self.job.detector.prepare(self._read(self.job.events, rows), twins)
         labelled = any(task.level != "event" for task in self.job.tasks)
-        truth = truth_in(self.job.detector, prepared, NOMINAL, particles=self._particles) if labelled else None
+        truth = self._truth_in(prepared, NOMINAL) if labelled else None
         self._chunk = _Chunk(number, prepared, truth)
         return self._chunk
 
-    def _read(self, path: Path, rows: range) -> Deposits:
-        return read(path, events=slice(rows.start, rows.stop)).to(self.job.device)
+    def _read(self, path: Path, rows: range) -> Any:
+        return read_events(path, slice(rows.start, rows.stop)).to(self.job.device)
 
     def _truth(self, chunk: _Chunk, universe: Universe) -> VoxelTruth | None:
         """Return the labels of voxels in a universe: the nominal ones unless it moves charge or varies generation."""
         detector = self.job.detector
         if chunk.truth is None or not (detector.moves(universe) or detector.displaced_generators(universe)):
             return chunk.truth
-        return truth_in(detector, chunk.prepared, universe, particles=self._particles)
+        return self._truth_in(chunk.prepared, universe)
+
+    def _truth_in(self, prepared: Any, universe: Universe) -> VoxelTruth:
+        if not isinstance(self.job.detector, Detector):
+            raise DataError(f"labels of voxels are asked for; detector '{self.job.detector.name}' gives tokens.")
+        return truth_in(self.job.detector, prepared, universe, particles=self._particles)
 
     @property
     def _particles(self) -> bool:
@@ -163,10 +169,10 @@ class Worker:
         return any(task.level == "particle" for task in self.job.tasks)
 
 
-def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm: StoredArm, image: Image) -> None:
+def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm: StoredArm, events: EventTable) -> None:
     """Refuse outputs of the wrong shape or with a value that is not finite."""
     who = f"arm '{arm.kind.name}', seed {arm.seed}, task '{task.name}'"
-    scored = np.flatnonzero(task.scored(image.events))
+    scored = np.flatnonzero(task.scored(events))
     if task.name not in outputs:
         raise DataError(f"{who}: no outputs.")
     values = outputs[task.name]
@@ -174,7 +180,7 @@ def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm:
         raise DataError(f"{who}: outputs of shape {values.shape}, not {(len(scored), task.outputs)}.")
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
-        key = int(image.events.key[int(scored[bad][0])])
+        key = int(events.key[int(scored[bad][0])])
         raise DataError(f"{who}: the output for event {key} is not finite.")
 
 

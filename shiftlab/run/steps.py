@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from shiftlab.arms import load_arms
+from shiftlab.arms import foundations, load_arms
 from shiftlab.bias import Bias, bias
-from shiftlab.detector import Detector
+from shiftlab.detector.recorder import recorder
 from shiftlab.fit import FitResult, fit_all
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import write_json
@@ -78,9 +78,9 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     study = studies().get(config.name)() if config.name in studies().names() else None
     events, muons = read_events(config)
     variations = read_variations(config, events)
-    detector = replace(Detector.from_config(config.detector), seed=config.seed)
+    detector = recorder(config.detector, config.seed)
     recorded = sample_summary(detector, events)
-    _say(f"detector: {recorded['charge_kept']:.1%} of the charge is above threshold", progress)
+    _say(_kept(recorded), progress)
     universes = make_universes(config, detector)
     refuse_universes(detector, universes, events, muons)
     checkpoints = retrained(config, folder.path, device) if config.retrain else config.arms.checkpoints
@@ -118,9 +118,23 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
         [one for each in results.values() for one in each.values()],
         folder.path / REPORT,
         study=config.name,
-        provenance={"identity": folder.digest, **folder.identity, "detector": recorded},
+        provenance={
+            "identity": folder.digest,
+            **folder.identity,
+            "detector": recorded,
+            "foundations": foundations(arms),
+        },
         notes=study.samples if study else (),
         detector=detector,
+    )
+
+
+def _kept(recorded: Mapping[str, float]) -> str:
+    if "charge_kept" in recorded:
+        return f"detector: {recorded['charge_kept']:.1%} of the charge is above threshold"
+    return (
+        f"detector: {recorded['tokens_per_event']:.1f} tokens an event, at most {recorded['most_tokens']:.0f}; "
+        f"{recorded['empty_events']:.0f} of {recorded['events']:.0f} events have none"
     )
 
 

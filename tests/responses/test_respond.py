@@ -154,7 +154,7 @@ def test_a_broken_shard_and_one_of_another_plan_do_not_count(tmp_path):
 
 
 def test_deposits_survive_the_file_that_workers_open(events, tmp_path):
-    shard_room.save_deposits(tmp_path / "events.h5", events)
+    shard_room.save_events(tmp_path / "events.h5", events)
     again = read(tmp_path / "events.h5")
     for name in ("offsets", "position", "energy", "length", "semantic", "particle"):
         assert (getattr(again, name) == getattr(events, name)).all()
