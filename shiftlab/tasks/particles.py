@@ -26,8 +26,8 @@ _OUTPUTS: Final = (
 class Particles(ParticleTask):
     """Groups of voxels; stored per event as sums, so that any bootstrap can be made of them.
 
-    Outputs: the adjusted Rand index over the cells of true particles (0 where it has no value) and whether it has one;
-    true, found and matched particles; summed intersection over union of matches, purity of found and efficiency of
+    Outputs: the adjusted Rand index over the cells of true particles and whether it is asked for, which it is in events
+    of two or more (of one particle it is 1 for the perfect answer and 0 for all others); true, found and matched particles; summed intersection over union of matches, purity of found and efficiency of
     true particles; and the same for one group of all voxels, the answer without information. Cells that the image lost
     are given to no particle: they are a part of their own for the Rand index, and missed for all else.
     """
@@ -52,12 +52,12 @@ class Particles(ParticleTask):
             pairs = shares.matched.sum(dim=(1, 2)).double()
             parts.append([index, true, there, pairs, iou.sum(dim=(1, 2)), shares.purity(), shares.efficiency()])
         (index, *own), (one, _, _, *whole) = parts
-        known = torch.isfinite(index)
-        columns = [index.nan_to_num(), known.double(), *own, one.nan_to_num(), *whole]
+        known = particles.offsets.diff() > 1
+        columns = [index.where(known, 0.0), known.double(), *own, one.where(known, 0.0), *whole]
         return torch.stack(columns, dim=1).float()
 
     def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
-        """Return the weighted mean of the adjusted Rand index over events that have one, (..., replica)."""
+        """Return the weighted mean of the adjusted Rand index over events of two particles or more, (..., replica)."""
         return share(outputs[..., 0] @ weights.T, outputs[..., 1] @ weights.T)
 
     def observable(self, outputs: Floats) -> Floats:
