@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from shiftlab.arms.bodies.panda import PANDA_CONTRACT, Panda
-from shiftlab.arms.bodies.polar_mae import PARTS, POLAR_MAE_CONTRACTS, PolarMAE
+from shiftlab.arms.bodies.panda import PANDA_AUGMENTATIONS, PANDA_CONTRACT, Panda
+from shiftlab.arms.bodies.polar_mae import PARTS, POLAR_MAE_AUGMENTATIONS, POLAR_MAE_CONTRACTS, PolarMAE
 from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import load_record, save_record
+from shiftlab.arms.foundation_model import FoundationModel, save_foundation
 from shiftlab.arms.point_contract import PointContract
 from shiftlab.arms.public_config import nested, stated
 from shiftlab.arms.public_files import PublicCheckpoint, read_public, read_safetensors
@@ -38,6 +40,8 @@ class _Kind:
     body: type[Body]
     types: tuple[str, ...]
     contracts: Mapping[str, PointContract]
+    objective: str
+    augmentations: Mapping[str, str]
     names: Callable[[Mapping[str, Tensor], str | None], tuple[str, dict[str, str]]]
 
 
@@ -55,6 +59,8 @@ def convert_public(
     """Write a public checkpoint as a folder of ``weights.safetensors`` (float32) and ``record.json``.
 
     The public network is built and takes every tensor strictly, so that a folder that was written can be loaded.
+    The same folder is a foundation model for arms, which keep their weights in half precision. Its list of training
+    vertices is empty: it is not public which events the model has seen.
 
     Args:
         path: See ``read_public``.
@@ -94,11 +100,14 @@ def convert_public(
         "dataset": "pilarnet-m/v1",
         "left_out": sorted({name.split(".")[0] for name in public.state if name not in used}),
         "licence": licence or "that of the source; see its model card",
+        "objective": {"name": what.objective, "augmentations": dict(what.augmentations)},
         "parameters": sum(value.numel() for value in body.parameters()),
         "source": {"file": public.file.name, "sha256": digest_file(public.file), "prefix": found},
         "weights": digest_file(out / _WEIGHTS),
     }
     save_record(out, record)
+    told = {name: value for name, value in record.items() if name not in ("body", "contract", "weights")}
+    save_foundation(out, FoundationModel(body, told, np.empty(0, dtype=np.int64)))
     return record
 
 
@@ -171,8 +180,22 @@ def polar_mae_names(state: Mapping[str, Tensor], prefix: str | None = None) -> t
 
 
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "panda": _Kind(Panda, ("PT-v3m2",), {"panda": PANDA_CONTRACT}, panda_names),
-    "polar_mae": _Kind(PolarMAE, ("PoLAr-MAE", "PoLArMAE-SemSeg"), POLAR_MAE_CONTRACTS, polar_mae_names),
+    "panda": _Kind(
+        Panda,
+        ("PT-v3m2",),
+        {"panda": PANDA_CONTRACT},
+        "self-distillation onto prototypes",
+        PANDA_AUGMENTATIONS,
+        panda_names,
+    ),
+    "polar_mae": _Kind(
+        PolarMAE,
+        ("PoLAr-MAE", "PoLArMAE-SemSeg"),
+        POLAR_MAE_CONTRACTS,
+        "masked modelling with energy infilling",
+        POLAR_MAE_AUGMENTATIONS,
+        polar_mae_names,
+    ),
 }
 
 

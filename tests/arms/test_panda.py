@@ -17,12 +17,15 @@ from safetensors.torch import save_file
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.bodies.panda import PANDA_CONTRACT, Panda, grid_of_events
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.foundation_model import load_foundation
+from shiftlab.arms.network import Network
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.patches import group
 from shiftlab.arms.point_contract import PointContract, points_of
 from shiftlab.arms.public_checkpoints import convert_public, load_public, panda_names
 from shiftlab.arms.public_files import read_public
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
+from shiftlab.tasks import named_tasks
 from shiftlab.tasks.voxel_truth import NONE
 
 spec = importlib.util.spec_from_file_location("public_event", Path(__file__).with_name("public_event.py"))
@@ -325,6 +328,24 @@ def test_an_answer_depends_neither_on_neighbours_nor_on_chance(public):
         alone = torch.cat([body(both.between(event, event + 1)).tokens for event in (0, 1)])
     assert torch.equal(together, again)
     assert torch.equal(together, alone)
+
+
+def test_heads_answer_from_an_adopted_model_and_events_without_voxels_get_the_declared_answer(public, tmp_path, view):
+    convert_public(saved("inference", made(public), tmp_path), "panda", tmp_path / "out", licence="Apache-2.0")
+    model = load_foundation(tmp_path / "out", InputContract())
+    assert model.card["licence"] == "Apache-2.0"
+    assert len(model.vertices) == 0
+    patches = pieces.public_patches(PANDA_CONTRACT)
+    with torch.inference_mode():
+        full, half = (body(patches).tokens for body in (load_public(tmp_path / "out"), model.body))
+    assert 0 < float((full - half).abs().max()) < 0.02
+    tasks = named_tasks()
+    answers = Network(model.body, tasks).answer(Observation(*view, model.body.contract), tasks)
+    for task in tasks:
+        assert np.isfinite(answers[task.name]).all()
+        if task.level == "event" and task.scored(view[0].events)[3]:
+            row = int(task.scored(view[0].events)[:3].sum())
+            assert answers[task.name][row].tolist() == pytest.approx(list(task.empty))
 
 
 def test_events_of_one_and_two_voxels_are_answered(public):

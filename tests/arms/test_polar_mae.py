@@ -181,10 +181,13 @@ def test_an_adopted_encoder_answers_as_the_public_one(public, tmp_path):
     assert float((found.tokens - features[0, :tokens]).abs().max()) < 1e-5
     assert float(features[0, :tokens].std()) > 0.5
     knn = importlib.import_module("pytorch3d_ops.ops").knn_points
+    six = knn(place, centres[:, :tokens], K=6, return_sorted=True)[0][0]
+    clear = six[:, 5] - six[:, 4] > 1e-3 * six[:, 4]  # of two fifth neighbours equally far, either will do
     apart, which, _ = knn(place, centres[:, :tokens], K=5, return_sorted=False)
     weight = 1 / (apart[0] + torch.finfo(torch.float32).eps)
     theirs = (features[0][which[0]] * (weight / weight.sum(1, keepdim=True))[:, :, None]).sum(1)
-    assert float((found.voxels - theirs).abs().max()) < 1e-5
+    assert float(clear.float().mean()) > 0.5
+    assert float((found.voxels - theirs)[clear].abs().max()) < 1e-5
     assert torch.equal(found.voxel_token, which[0].gather(1, apart[0].argmin(1, keepdim=True))[:, 0])
 
 

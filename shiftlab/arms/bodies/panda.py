@@ -18,10 +18,20 @@ from shiftlab.arms.public_package import public_module, require_points
 from shiftlab.arms.shapes import SHAPES
 from shiftlab.errors import ConfigError
 
-__all__ = ["PANDA_CONTRACT", "Panda", "grid_of_events"]
+__all__ = ["PANDA_AUGMENTATIONS", "PANDA_CONTRACT", "Panda", "grid_of_events"]
 
 PANDA_CONTRACT: Final = PointContract(cell=0.001)
 """arXiv:2512.01324 and the public inference code: e0 0.01 MeV, 20 MeV, E > 0.13 MeV, grid 0.001, 1024 points."""
+
+PANDA_AUGMENTATIONS: Final[Mapping[str, str]] = {
+    "crops": "two of 40 to 100% and six of 10 to 40% of the voxels",
+    "turns": "any angle about x, y and z, each in 80% of the views",
+    "mirrors": "x, y and z, each in half of the views",
+    "places": "each voxel by a normal of 0.25 grid cells (0.17 voxels), at most one cell",
+    "energies": "each voxel's transformed energy by a factor of 1 +- 5% at most, in 80% of the large views; it is no "
+    "gain: nothing moves at 0.44 MeV, and all voxels move apart from each other",
+}
+"""Public pre-training configuration. Coherent gain, recombination, lifetime, noise and dead regions are not in it."""
 
 _NEUTRAL: Final = {"enable_cpe": True, "add_iso_features": False, "iso_k": 8, "iso_r": None, "type": "PT-v3m2"}
 """Keys of the training code that the inference code lacks, with the values at which they change nothing."""

@@ -19,7 +19,7 @@ from shiftlab.arms.public_package import public_module, require_points
 from shiftlab.arms.shapes import SHAPES
 from shiftlab.errors import ConfigError
 
-__all__ = ["POLAR_MAE_CONTRACTS", "PolarMAE", "nearest_mean"]
+__all__ = ["PARTS", "POLAR_MAE_AUGMENTATIONS", "POLAR_MAE_CONTRACTS", "PolarMAE", "nearest_mean"]
 
 _WITHOUT: Final = ("low_energy",)
 POLAR_MAE_CONTRACTS: Final[Mapping[str, PointContract]] = {
@@ -28,6 +28,12 @@ POLAR_MAE_CONTRACTS: Final[Mapping[str, PointContract]] = {
     "pimm_semantic": PointContract(e0=0.13, inverted=True, trained_without=_WITHOUT),
 }
 """The three public recipes. The original one is configured with 0.01 MeV, but its reader sets e0 to the threshold."""
+
+POLAR_MAE_AUGMENTATIONS: Final[Mapping[str, str]] = {
+    "masks": "60% of the tokens are hidden",
+    "turns": "any angle about x, y and z",
+}
+"""Public pre-training configurations. Nothing varies an energy."""
 
 PARTS: Final = ("embedding", "pos_embed", "encoder")
 """Learned parts that the features come from, by their names in the public network."""
