@@ -11,7 +11,7 @@ import torch
 from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.network import answer_together
-from shiftlab.arms.network_arm import OneBody
+from shiftlab.arms.network_arm import NetworkArm, OneBody
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.token_observation import observe
 from shiftlab.errors import ConfigError
@@ -29,6 +29,7 @@ __all__ = [
     "arms",
     "body_groups",
     "body_passes",
+    "foundations",
     "load_arms",
     "predict_all",
 ]
@@ -86,6 +87,15 @@ def body_groups(arms: Sequence[Arm]) -> list[list[int]]:
 def body_passes(arms: Sequence[Arm]) -> int:
     """Return the passes through a network body that one event costs when all arms are asked all tasks."""
     return sum(arms[group[0]].bodies for group in body_groups(arms))
+
+
+def foundations(arms: Sequence[Arm]) -> dict[str, dict[str, str]]:
+    """Return the digest of the foundation model of each seed, by arm; arms that rest on none are left out."""
+    found: dict[str, dict[str, str]] = {}
+    for arm in arms:
+        if isinstance(arm, NetworkArm) and arm.foundation is not None:
+            found.setdefault(arm.name, {})[f"seed {arm.seed}"] = arm.foundation.digest
+    return found
 
 
 def predict_all(

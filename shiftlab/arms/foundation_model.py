@@ -31,7 +31,6 @@ from shiftlab.arms.checkpoint import (
     round_weights,
     save_weights,
 )
-from shiftlab.arms.contract import InputContract
 from shiftlab.arms.vertex_uids import packed, uids_digest, unpacked
 from shiftlab.errors import ConfigError
 from shiftlab.provenance import digest_json, write_json, write_whole
@@ -162,8 +161,7 @@ def contract_from_plain(kind: type[Body], plain: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: a key is missing or unknown.
     """
-    contract_type: Any = getattr(kind, "contract_type", InputContract)
-    return contract_type.from_plain(plain)
+    return kind.contract_type.from_plain(plain)
 
 
 def _card(folder: Path, asked_by: str = "arms.foundation") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import cast
 import pandas as pd
 
 from shiftlab.report.record import Record, each, groups
+from shiftlab.report.scope import reach, scoped
 from shiftlab.report.wording import fixed, interval, joined, shift_label, with_error
 
 __all__ = [
@@ -98,7 +99,7 @@ def answers(record: Record) -> list[str]:
     spans = {arm: _correlated(record, arm) for arm in record.arms}
     sentences.append(_listing("Mean correlation between the tasks' shifts, over the reliable pairs", spans))
     sentences += comparison(record)
-    return sentences + _fit_answers(record)
+    return [scoped(record, sentence) for sentence in sentences + _fit_answers(record)] + reach(record)
 
 
 def _correlated(record: Record, arm: str) -> str:
@@ -165,7 +166,7 @@ def _arm(record: Record, arm: str) -> ArmHeadline:
             [f"{fixed(r.sigma_decorrelated_claimed, 3)} / {fixed(r.sigma_decorrelated_true, 3)}" for r in each(fits)],
         ),
     }
-    return ArmHeadline(arm, cells, tuple(s for s in sentences if s))
+    return ArmHeadline(arm, cells, tuple(scoped(record, s, [arm]) for s in sentences if s))
 
 
 def _bias_sentence(rows: pd.DataFrame) -> str:
