@@ -125,7 +125,8 @@ def test_hidden_patches_do_not_reach_the_encoder(lesson, recipe):
     with seeded(0):
         model = MaskedModelling(recipe.fresh_body(lesson.contract))
     brighter = replace(patches, value=patches.value + 3.0 * hidden[patches.voxel_patch])
-    one, two = (model.loss(one, hidden) for one in (patches, brighter))
+    nothing = torch.zeros(len(patches.value), dtype=torch.bool)
+    one, two = (model.loss(one, hidden, nothing) for one in (patches, brighter))
     assert not torch.equal(one, two)  # the target moved,
     difference = torch.autograd.grad(two - one, model.body.parameters(), allow_unused=True)
     assert any(value is not None for value in difference)

@@ -1,7 +1,8 @@
 """Pre-training without labels: hide most patches of an event and predict their voxels from the rest.
 
-Source of the objective: PoLAr-MAE (arXiv:2502.02558), masked point modelling with energy infilling; here a
-patch is a cube of the fixed lattice, so that occupancy per place replaces its Chamfer distance.
+Source of the objective: PoLAr-MAE (arXiv:2502.02558), masked point modelling with energy infilling. What differs: a
+patch is a cube of the fixed lattice, so that occupancy per place replaces its Chamfer distance, and the energies of
+some voxels of the patches that are seen are hidden too, so that single voxels learn from their neighbours.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from shiftlab.arms.bodies.patch_transformer import Block, PatchTransformer, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
 from shiftlab.arms.objective import Objective
 from shiftlab.arms.patches import Patches
@@ -24,6 +26,9 @@ __all__ = ["MaskedModelling", "hide"]
 
 _HIDDEN = 0.6
 """Fraction of an event's patches that are hidden (PoLAr-MAE: 60% of its tokens)."""
+
+_DIMMED = 0.2
+"""Fraction of the voxels of all other patches whose energy is hidden; chosen."""
 
 
 def hide(patches: Patches, fraction: float, generator: Generator) -> Tensor:
@@ -38,7 +43,7 @@ def hide(patches: Patches, fraction: float, generator: Generator) -> Tensor:
 
 
 class MaskedModelling(Objective):
-    """A body with the decoder that is thrown away after pre-training."""
+    """A body with the decoders that are thrown away after pre-training."""
 
     name = "masked_modelling"
     augmentations: ClassVar[Mapping[str, str]] = {
@@ -47,10 +52,14 @@ class MaskedModelling(Objective):
     }
 
     def __init__(self, body: Body) -> None:
-        """Join a body and a fresh decoder of one layer."""
+        """Join a body and fresh decoders: one layer for hidden patches, one product for hidden energies.
+
+        Raises:
+            ConfigError: the body has no patches to hide.
+        """
         super().__init__(body)
-        if not isinstance(body, PatchTransformer):
-            raise ConfigError(f"masked modelling needs the body '{PatchTransformer.name}', not '{body.name}'.")
+        if not isinstance(body, PatchTransformer | VoxelTransformer):
+            raise ConfigError(f"masked modelling needs the body '{VoxelTransformer.name}', not '{body.name}'.")
         size, contract = body.plain(), body.contract
         width = body.width
         self.locals = contract.locals
@@ -60,26 +69,45 @@ class MaskedModelling(Objective):
         self.block = Block(width, size["heads"], size["expansion"])
         self.level = nn.LayerNorm(width)
         self.leave = nn.Linear(width, 2 * contract.locals)
+        if body.voxel_features:
+            self.voxel_level = nn.LayerNorm(body.voxel_features)
+            self.voxel_enter = nn.Linear(body.voxel_features, width)
+            self.voxel_leave = nn.Linear(width, 1)
 
     def forward(self, batch: Patches, generator: Generator) -> Tensor:
-        """Return the loss of hiding some of each event's patches."""
-        return self.loss(batch, hide(batch, _HIDDEN, generator))
+        """Return the loss of hiding some of each event's patches, and some energies."""
+        hidden = hide(batch, _HIDDEN, generator)
+        dimmed = torch.rand(len(batch.value), generator=generator).to(hidden.device) < _DIMMED
+        return self.loss(batch, hidden, dimmed)
 
-    def loss(self, patches: Patches, hidden: Tensor) -> Tensor:
-        """Return occupancy in nats per hidden voxel, plus the squared error of ln energy.
+    def loss(self, patches: Patches, hidden: Tensor, dimmed: Tensor) -> Tensor:
+        """Return occupancy in nats per hidden voxel, plus the mean squared errors of hidden ln energies.
 
         Args:
             patches: A batch of events.
             hidden: bool (patch,), the patches to predict.
+            dimmed: bool (voxel,), the voxels of all other patches whose energy is predicted.
         """
-        body = self.body
-        assert isinstance(body, PatchTransformer)
-        encoded = body.layers(patches.keep(~hidden))[-1]
+        seen, dimmed = patches.keep(~hidden), dimmed[~hidden[patches.voxel_patch]]
+        voxels, encoded = self._encode(seen, dimmed)
         full = self.unknown.expand(len(hidden), -1).clone()
         full[~hidden] = self.enter(encoded)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
         decoded = self.block(full + self.position(patches), place, ragged)
-        answer = self.leave(self.level(decoded[hidden]))
+        total = self._patches(patches, hidden, self.leave(self.level(decoded[hidden])))
+        if voxels is not None:
+            total = total + self._voxels(seen, dimmed, voxels, encoded)
+        return total
+
+    def _encode(self, seen: Patches, dimmed: Tensor) -> tuple[Tensor | None, Tensor]:
+        if isinstance(self.body, VoxelTransformer):
+            voxels, layers = self.body.layers(seen, seen.value.masked_fill(dimmed, 0.0))
+            return voxels, layers[-1]
+        assert isinstance(self.body, PatchTransformer)
+        return None, self.body.layers(seen)[-1]
+
+    def _patches(self, patches: Patches, hidden: Tensor, answer: Tensor) -> Tensor:
+        """Return the loss of the voxels of hidden patches from what is answered of them, (hidden patch, 2 places)."""
         occupancy, value = answer.split(self.locals, dim=1)
         asked = hidden[patches.voxel_patch]
         rank = hidden.cumsum(0) - 1
@@ -91,3 +119,10 @@ class MaskedModelling(Objective):
         error = (value.flatten()[where] - patches.value[asked]).square().sum() / voxels
         total: Tensor = nats + error
         return total
+
+    def _voxels(self, seen: Patches, dimmed: Tensor, voxels: Tensor, encoded: Tensor) -> Tensor:
+        """Return the mean squared error of the dimmed voxels' ln energy."""
+        spread = encoded[seen.voxel_patch[dimmed]] + self.voxel_enter(self.voxel_level(voxels[dimmed]))
+        answer = self.voxel_leave(functional.relu(spread)).squeeze(1)
+        error: Tensor = (answer - seen.value[dimmed]).square().sum() / max(len(answer), 1)
+        return error
