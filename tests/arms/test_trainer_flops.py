@@ -49,6 +49,29 @@ def test_attention_is_counted_on_the_cpu(batch, heads, tokens, width):
     assert meter.flops in (6 * product, 7 * product)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("learns", [False, True])
+def test_attention_over_jagged_tensors_takes_what_the_events_take(learns):
+    """Each event attends within itself: 2 products forward and 4 backward, whatever the lengths of the others."""
+    lengths = torch.tensor([5, 9, 3, 17])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    packed = [torch.randn(34, 2, 8, requires_grad=learns) for _ in range(3)]
+    with metered() as meter:
+        parts = [torch.nested.nested_tensor_from_jagged(one, offsets).transpose(1, 2) for one in packed]
+        seen = functional.scaled_dot_product_attention(*parts).transpose(1, 2).values().sum()
+        if learns:
+            seen.backward()
+    product = int((2 * 2 * 8 * lengths.square()).sum())
+    assert meter.flops == (6 if learns else 2) * product
+
+
+def test_products_are_counted_in_inference_mode_as_well():
+    left, right = torch.randn(3, 4, 5), torch.randn(5, 6)
+    with torch.inference_mode(), metered() as meter:
+        torch.matmul(left, right)
+    assert meter.flops == 2 * 3 * 4 * 5 * 6
+
+
 def test_nothing_is_counted_when_off():
     with metered(enabled=False) as meter:
         nn.Linear(3, 4)(torch.randn(2, 3))
