@@ -1,22 +1,43 @@
-"""Batches that a thread cuts while the network still works on those before them, the same bits as without."""
+"""Batches that are cut while the network still works on those before them, the same bits as without."""
 
 from __future__ import annotations
 
+import pickle
+import signal
 from collections.abc import Callable, Sequence
-from threading import Condition, Thread
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Generator, Tensor
 
+from shiftlab.arms.plugins import LoadedPlugins
 from shiftlab.arms.presentation import keyed
 from shiftlab.arms.training_run import Run
+from shiftlab.errors import RunError
 
 if TYPE_CHECKING:
-    from shiftlab.arms.training_set import Batch
+    from shiftlab.arms.training_set import Batch, Stored, TrainingSet
 
-__all__ = ["Ahead", "draws"]
+__all__ = ["Ahead", "Workers", "draws", "processes", "threads"]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who cuts batches.
+
+    Attributes:
+        executor: Its threads or processes.
+        cut: Called there with the events of a batch and the seed of its generator.
+        opened: Makes of the answer the batch and the state where its generator ended.
+    """
+
+    executor: Executor
+    cut: Callable[[Tensor, int], Any]
+    opened: Callable[[Any], tuple[Batch, Tensor]]
 
 
 def draws(run: Run, batches: Sequence[Tensor], pieces: int = 1, own: Sequence[int] = (0,)) -> list[tuple[Tensor, int]]:
@@ -38,102 +59,106 @@ def draws(run: Run, batches: Sequence[Tensor], pieces: int = 1, own: Sequence[in
 
 
 class Ahead:
-    """Cuts foreseen batches in a thread; use it as a context manager.
+    """Cuts foreseen batches in other threads or processes; use it as a context manager.
 
     A batch is a pure function of its events and of the generator that it draws from, which begins at a seed
-    that is known before. ``take`` hands over the batch and sets the generator to where the thread's own ended.
+    that is known before. ``take`` hands over the batch and sets the generator to where that ended.
 
     Attributes:
         hits: Batches that were foreseen.
         misses: Those that were not.
     """
 
-    def __init__(
-        self, cut: Callable[[Tensor, Generator], Batch], draws: Sequence[tuple[Tensor, int]], depth: int
-    ) -> None:
-        """Take what cuts a batch, what will be asked for, and how many batches wait at most."""
+    def __init__(self, workers: Workers, draws: Sequence[tuple[Tensor, int]], depth: int) -> None:
+        """Take who cuts (``threads``, ``processes``), what will be asked for, and how many batches wait at most."""
         self.hits, self.misses = 0, 0
-        self._cut, self._draws, self._depth = cut, draws, max(1, depth)
+        self._workers, self._draws, self._depth = workers, draws, max(1, depth)
         self._place = {seed: place for place, (_, seed) in enumerate(draws)}
-        self._ready: dict[int, tuple[Batch, Tensor] | Exception] = {}
-        self._next = self._wanted = 0
-        self._closed = False
-        self._turn = Condition()
-        self._thread: Thread | None = None
+        self._waiting: dict[int, Future[Any]] = {}
 
     def __enter__(self) -> Self:
-        """Wait for the first batch that is asked for; a training may go on in its middle."""
+        """Begin when the first batch is asked for: a training may go on in its middle."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the thread."""
-        with self._turn:
-            self._closed = True
-            self._turn.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        """End the threads or processes."""
+        self._workers.executor.shutdown(cancel_futures=True)
 
     def take(self, rows: Tensor, generator: Generator) -> Batch | None:
-        """Return the batch of ``rows`` drawn from ``generator``; None where it was not foreseen."""
+        """Return the batch of ``rows`` drawn from ``generator``; None where it was not foreseen.
+
+        Raises:
+            RunError: a process died.
+        """
         place = self._place.get(generator.initial_seed())
         if place is None or not self._foreseen(place, rows, generator):
             self.misses += 1
             return None
-        with self._turn:
-            if not self._wanted <= place < self._wanted + self._depth:
-                self._ready, self._next = {}, place
-            self._move(place)
-            self._start()
-            self._turn.wait_for(lambda: place in self._ready)
-            found = self._ready.pop(place)
-            self._move(place + 1)
-        if isinstance(found, Exception):
-            raise found
-        batch, state = found
+        try:
+            batch, state = self._workers.opened(self._asked(place).result())
+        except BrokenExecutor as error:
+            raise RunError(
+                "a process that cuts batches died (out of memory?). The same command goes on from here; fewer "
+                "processes may help."
+            ) from error
         generator.set_state(state)
         self.hits += 1
         return batch
+
+    def _asked(self, place: int) -> Future[Any]:
+        """Ask for the batches from ``place`` on, as many as may wait, and no longer for others."""
+        wanted = range(place, min(place + self._depth, len(self._draws)))
+        for other in [one for one in self._waiting if one not in wanted]:
+            self._waiting.pop(other).cancel()
+        for one in wanted:
+            if one not in self._waiting:
+                self._waiting[one] = self._workers.executor.submit(self._workers.cut, *self._draws[one])
+        return self._waiting.pop(place)
 
     def _foreseen(self, place: int, rows: Tensor, generator: Generator) -> bool:
         wanted, seed = self._draws[place]
         fresh = torch.equal(generator.get_state(), Generator().manual_seed(seed).get_state())
         return fresh and torch.equal(wanted, rows.to(wanted.device))
 
-    def _move(self, place: int) -> None:
-        """Want nothing before ``place`` any more; the thread may cut as far ahead of it as the depth allows."""
-        self._wanted, self._next = place, max(self._next, place)
-        self._ready = {key: value for key, value in self._ready.items() if key >= place}
-        self._turn.notify_all()
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = Thread(target=self._work, name="batches", daemon=True)
-            self._thread.start()
+def threads(data: TrainingSet, count: int) -> Workers:
+    """Return threads that cut batches of a set."""
 
-    def _work(self) -> None:
-        while True:
-            with self._turn:
-                self._turn.wait_for(lambda: self._closed or self._next < self._end)
-                if self._closed:
-                    return
-                place = self._next
-                self._next += 1
-            found = self._cut_one(place)
-            with self._turn:
-                if place >= self._wanted:
-                    self._ready[place] = found
-                    self._turn.notify_all()
+    def cut(rows: Tensor, seed: int) -> Any:
+        return _cut(data, rows, seed)
 
-    @property
-    def _end(self) -> int:
-        return min(len(self._draws), self._wanted + self._depth)
+    return Workers(ThreadPoolExecutor(count, thread_name_prefix="batches"), cut, _as_it_is)
 
-    def _cut_one(self, place: int) -> tuple[Batch, Tensor] | Exception:
-        rows, seed = self._draws[place]
-        generator = Generator().manual_seed(seed)
-        try:
-            return self._cut(rows, generator), generator.get_state()
-        except Exception as error:  # noqa: BLE001 - whatever it is, who asks for the batch gets it
-            return error
+
+def processes(stored: Stored, count: int) -> Workers:
+    """Return spawned processes that each map a store anew and cut batches of it, with one thread of torch."""
+    arguments = (LoadedPlugins.here(), stored)
+    executor = ProcessPoolExecutor(count, get_context("spawn"), initializer=_open, initargs=arguments)
+    return Workers(executor, _ask, pickle.loads)
+
+
+def _cut(data: TrainingSet, rows: Tensor, seed: int) -> tuple[Batch, Tensor]:
+    generator = Generator().manual_seed(seed)
+    return data.cut(rows, generator), generator.get_state()
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
+
+
+_OPENED: list[TrainingSet] = []
+"""In a process that cuts batches: its one set, which the pool's initializer puts here."""
+
+
+def _open(plugins: LoadedPlugins, stored: Stored) -> None:
+    del plugins  # they were loaded when they arrived
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _OPENED.append(stored.open())
+
+
+def _ask(rows: Tensor, seed: int) -> bytes:
+    """Return the batch as bytes: many small tensors in shared memory would use up a process's file descriptors."""
+    return pickle.dumps(_cut(_OPENED[0], rows, seed), protocol=pickle.HIGHEST_PROTOCOL)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.imaged import Imaged
-from shiftlab.arms.training_set import TrainingSet, asked_of_voxels, with_targets
+from shiftlab.arms.training_set import Stored, TrainingSet, asked_of_voxels, with_targets
 from shiftlab.detector import Detector
 from shiftlab.errors import DataError, RunError
 from shiftlab.events.deposits import EventTable
@@ -145,7 +145,7 @@ class ImageStore:
         Raises:
             DataError: a task needs truth that the store does not have.
         """
-        return with_targets(self.imaged, tasks, self.contract, mapped=True)
+        return with_targets(self.imaged, tasks, self.contract, store=Stored(self.path, tuple(tasks)))
 
 
 def _identity(path: Path, file: Any) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ import torch
 from shiftlab.arms.image_store import ImageStore, TrainingFile, described, made_of, store_path
 from shiftlab.arms.image_store_writing import holds_chunk, write_chunk, write_store
 from shiftlab.arms.imaged import CHUNK, imaged, input_contract
+from shiftlab.arms.plugins import LoadedPlugins
 from shiftlab.arms.training_set import asked_of_voxels
 from shiftlab.detector import Detector
-from shiftlab.detector.effect import effects
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.reader import open_events, read
@@ -29,9 +28,6 @@ from shiftlab.provenance import digest_json, provenance_record
 from shiftlab.tasks.task import Task
 
 __all__ = ["store_images"]
-
-_PLUGIN: Final = "shiftlab_plugin_"
-"""How the registry names modules of loose plug-in files."""
 
 
 def store_images(
@@ -85,28 +81,6 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Plugins:
-    """Loose plug-in files that this process has loaded; a spawned one loads them when it is sent this."""
-
-    files: tuple[str, ...]
-
-    @classmethod
-    def loaded(cls) -> _Plugins:
-        """Return those of this process."""
-        return cls(tuple(str(sys.modules[name].__file__) for name in sorted(sys.modules) if name.startswith(_PLUGIN)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Load the files where this arrives."""
-        return _load_plugins, (self.files,)
-
-
-def _load_plugins(files: tuple[str, ...]) -> _Plugins:
-    for file in files:
-        effects().add_file(Path(file))
-    return _Plugins(files)
-
-
-@dataclass(frozen=True)
 class _Span:
     """Events of a file that make one chunk."""
 
@@ -119,7 +93,7 @@ class _Span:
 class _Maker:
     """What images one chunk after another; it is sent to each worker, plug-ins first, as the others may need them."""
 
-    plugins: _Plugins
+    plugins: LoadedPlugins
     files: tuple[TrainingFile, ...]
     detector: Detector
     tasks: tuple[Task, ...]
@@ -149,7 +123,7 @@ class _Maker:
             spans += [_Span(number, first, min(first + chunk, events)) for first in range(0, events, chunk)]
         folder = path.with_suffix(f".chunks{chunk}")
         digest = digest_json(identity)
-        return cls(_Plugins.loaded(), files, detector, tuple(tasks), tuple(spans), folder, identity, digest)
+        return cls(LoadedPlugins.here(), files, detector, tuple(tasks), tuple(spans), folder, identity, digest)
 
     def path(self, number: int) -> Path:
         """Return where a chunk lies."""

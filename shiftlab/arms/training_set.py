@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.presentation import held_out
 from shiftlab.arms.summaries import Summaries, summarise
 from shiftlab.detector import Detector
-from shiftlab.errors import DataError
+from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
@@ -30,7 +31,7 @@ from shiftlab.tasks.task import Task
 if TYPE_CHECKING:
     from shiftlab.arms.ahead import Ahead
 
-__all__ = ["Batch", "TrainingSet", "input_contract", "training_set"]
+__all__ = ["Batch", "Stored", "TrainingSet", "asked_of_voxels", "input_contract", "training_set", "with_targets"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,25 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Where the images of a training set are mapped from; another process opens them by this.
+
+    Attributes:
+        path: The store (``shiftlab.arms.image_store``).
+        tasks: What is trained.
+    """
+
+    path: Path
+    tasks: tuple[Task, ...]
+
+    def open(self) -> TrainingSet:
+        """Map the store and return its training set."""
+        from shiftlab.arms.image_store import ImageStore
+
+        return ImageStore.open(self.path).training_set(self.tasks)
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """Nominal images with labels and targets.
 
@@ -80,7 +100,7 @@ class TrainingSet:
         owner: int16 (voxel,), particle of each voxel as ``MatchedTruth.owner``; None if no task asks for particles.
         particles: The true particles; None likewise.
         shown: bool (event,), the events that this set shows; None for all.
-        mapped: Whether the images are mapped from a file.
+        store: The file that the images are mapped from; None for images in memory.
         device: Where batches are given.
         ahead: What cuts batches before they are asked for.
     """
@@ -94,9 +114,14 @@ class TrainingSet:
     owner: Tensor | None = None
     particles: TrueParticles | None = None
     shown: Tensor | None = None
-    mapped: bool = False
+    store: Stored | None = None
     device: torch.device | str = "cpu"
     ahead: Ahead | None = None
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the images are mapped from a file."""
+        return self.store is not None
 
     @property
     def seen(self) -> Tensor:
@@ -187,18 +212,34 @@ class TrainingSet:
         return labelled(self.image.events, rows, count, seed)
 
     @contextmanager
-    def cutting(self, draws: Sequence[tuple[Tensor, int]], depth: int = 4) -> Iterator[TrainingSet]:
-        """Give the same set, whose batches a thread cuts before they are asked for.
+    def cutting(
+        self, draws: Sequence[tuple[Tensor, int]], *, depth: int = 4, threads: int = 1, processes: int = 0
+    ) -> Iterator[TrainingSet]:
+        """Give the same set, whose batches are cut before they are asked for.
 
-        Batches are the same bits as without. What is asked for and not foreseen is cut then.
+        Batches are the same bits as without. What is asked for and not foreseen is cut then. A thread is enough
+        where the network takes longer than the cutting; a GPU that waits needs processes, one for each
+        20 ms that a batch takes to cut in the time of a step. They are spawned, so that a script that
+        asks for them needs ``if __name__ == "__main__"``.
 
         Args:
             draws: Events of each batch, in order, with the seed of its generator (``ahead.draws``).
             depth: Batches that wait at most.
-        """
-        from shiftlab.arms.ahead import Ahead
+            threads: Threads that cut them.
+            processes: Processes that do instead, for a mapped set; 0 for threads.
 
-        with Ahead(self.cut, draws, depth) as ahead:
+        Raises:
+            ConfigError: processes are asked for, and the images are in memory.
+        """
+        from shiftlab.arms import ahead as cutters
+
+        if processes and self.store is None:
+            raise ConfigError("batches of images in memory are cut by threads; processes need a store of images.")
+        if processes and self.store is not None:
+            workers = cutters.processes(self.store, processes)
+        else:
+            workers = cutters.threads(self, threads)
+        with cutters.Ahead(workers, draws, max(depth, 2 * processes)) as ahead:
             yield replace(self, ahead=ahead)
 
 
@@ -232,7 +273,7 @@ def asked_of_voxels(tasks: Sequence[Task]) -> tuple[bool, bool]:
 
 
 def with_targets(
-    images: Imaged, tasks: Sequence[Task], contract: InputContract, *, mapped: bool = False
+    images: Imaged, tasks: Sequence[Task], contract: InputContract, *, store: Stored | None = None
 ) -> TrainingSet:
     """Return the set of some images with what the tasks are trained towards.
 
@@ -253,4 +294,4 @@ def with_targets(
         rows[task.name] = torch.nonzero(own).squeeze(1)
     odd = {task.name: task.odd for task in tasks if task.odd}
     own_voxels = (images.owner, images.particles)
-    return TrainingSet(images.image, images.label, targets, rows, contract, odd, *own_voxels, mapped=mapped)
+    return TrainingSet(images.image, images.label, targets, rows, contract, odd, *own_voxels, store=store)

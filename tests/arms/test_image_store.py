@@ -58,7 +58,7 @@ def store(sample, pixel, tmp_path_factory):
     return store_images([sample], pixel, tmp_path_factory.mktemp("store"), TASKS, chunk=16)
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(2, 7), (1, 60), (1, 1000)])
+@pytest.mark.parametrize(("workers", "chunk"), [pytest.param(2, 7, marks=pytest.mark.slow), (1, 7), (1, 1000)])
 def test_workers_and_chunks_change_no_byte(sample, pixel, store, tmp_path, workers, chunk):
     other = store_images([sample], pixel, tmp_path, TASKS, workers=workers, chunk=chunk)
     assert other.path.name == store.path.name

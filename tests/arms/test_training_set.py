@@ -9,14 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shiftlab.arms.ahead import Ahead, draws
+from shiftlab.arms.ahead import draws
 from shiftlab.arms.image_store_making import store_images
 from shiftlab.arms.labelled import labelled
 from shiftlab.arms.presentation import presentations
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Run, train
 from shiftlab.arms.training_set import training_set
-from shiftlab.errors import ConfigError, DataError
+from shiftlab.errors import ConfigError, RunError
 from shiftlab.events import EventTable
 from shiftlab.events.sample import SampleWriter
 from shiftlab.tasks import named_tasks
@@ -87,7 +87,7 @@ def test_batches_cut_ahead_are_the_same_bits_in_any_order_of_asking(sets, depth)
     data = sets[1]
     plan = [(torch.arange(place, place + 8), 1000 + place) for place in range(20)]
     asked = [0, 1, 2, 7, 8, 3, 3, 19, 0, 18]  # a training that goes on in the middle, and one that comes back
-    with data.cutting(plan, depth) as ahead:
+    with data.cutting(plan, depth=depth) as ahead:
         for place in asked:
             (one, after), (other, after_other) = drawn(data, *plan[place]), drawn(ahead, *plan[place])
             assert identical(one, other)
@@ -108,12 +108,29 @@ def test_what_was_not_foreseen_is_cut_when_it_is_asked_for(sets):
         assert ahead.ahead.hits == 0
 
 
-def test_an_error_while_cutting_reaches_who_asks_for_the_batch():
-    def cut(rows, generator):
-        raise DataError(f"event {int(rows[0])} is broken")
+def test_an_error_while_cutting_reaches_who_asks_for_the_batch(sets):
+    with sets[1].cutting([(torch.tensor([3, 400]), 1)]) as ahead, pytest.raises(IndexError):
+        ahead.batch(torch.tensor([3, 400]), torch.Generator().manual_seed(1))
 
-    with Ahead(cut, [(torch.tensor([4]), 1)], 2) as ahead, pytest.raises(DataError, match="event 4 is broken"):
-        ahead.take(torch.tensor([4]), torch.Generator().manual_seed(1))
+
+@pytest.mark.slow
+def test_processes_cut_the_same_bits_and_one_that_dies_is_told(sets):
+    data = sets[1]
+    plan = [(torch.arange(place, place + 8), 1000 + place) for place in range(12)]
+    with data.cutting(plan, processes=2) as ahead:
+        for place in (0, 1, 2, 6, 7, 3):
+            (one, after), (other, after_other) = drawn(data, *plan[place]), drawn(ahead, *plan[place])
+            assert identical(one, other)
+            assert torch.equal(after, after_other)
+        for process in ahead.ahead._workers.executor._processes.values():
+            process.kill()
+        with pytest.raises(RunError, match="died"):
+            [drawn(ahead, *plan[place]) for place in (9, 10, 11)]
+
+
+def test_processes_need_a_store(sets):
+    with pytest.raises(ConfigError, match="need a store"), sets[0].cutting([], processes=1):
+        pass
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
