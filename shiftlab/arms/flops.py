@@ -42,8 +42,8 @@ _CPU_BACKWARD: Final = torch.ops.aten._scaled_dot_product_flash_attention_for_cp
 # torch counts the attention of CUDA but not that of the CPU, which it would take for free.
 _FORMULAS: Final[dict[Any, Callable[..., Any]]] = {
     **flop_registry,
-    _CPU: shape_wrapper(_forward),
-    _CPU_BACKWARD: shape_wrapper(_backward),
+    _CPU: shape_wrapper(_forward),  # type: ignore[no-untyped-call]
+    _CPU_BACKWARD: shape_wrapper(_backward),  # type: ignore[no-untyped-call]
 }
 _NESTED: Final[dict[Any, Callable[..., int]]] = {
     torch.ops.aten.matmul: _nested_forward,
@@ -52,7 +52,7 @@ _NESTED: Final[dict[Any, Callable[..., int]]] = {
 _PLAIN: Final = (Tensor, nn.Parameter)
 
 
-class Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what runs while it is active.
 
     It counts with the formulas of ``torch.utils.flop_counter`` but, unlike the counter there, leaves jagged tensors
@@ -98,7 +98,7 @@ def metered(enabled: bool = True, compiled: bool = False) -> Iterator[Meter]:
         compiled: There are compiled parts; while counted they run as they are written, since the compiler hides
             their products.
     """
-    meter = Meter()
+    meter = Meter()  # type: ignore[no-untyped-call]
     if not enabled:
         yield meter
         return

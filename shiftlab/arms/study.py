@@ -133,7 +133,7 @@ def train_study(
         data = _training_data(deposits, detector, tasks, bar.update).to(device)
         for kind, seed in missing:
             bar.set_description(f"{kind.name} seed {seed}")
-            school.train(kind, seed, data, bar.update)
+            school.train(kind, seed, data, bar)
     shutil.rmtree(folder / _STATE, ignore_errors=True)
     return folder
 
@@ -200,10 +200,10 @@ class _School:
         seeds = {seed for kind, seed in missing if kind.pretrained and self.given is None}
         return heads + self.recipe.body * sum(self._pretrained(seed) is None for seed in seeds)
 
-    def train(self, kind: type[Arm], seed: int, data: TrainingSet, advance: Callable[[int], object]) -> None:
+    def train(self, kind: type[Arm], seed: int, data: TrainingSet, bar: tqdm[Any]) -> None:
         """Train one arm and seed and store it."""
-        resting = {"foundation": self._foundation(seed, data, advance)} if kind.pretrained else {}
-        workshop = self._workshop(self.identity(kind, seed), advance)
+        resting = {"foundation": self._foundation(seed, data, bar)} if kind.pretrained else {}
+        workshop = self._workshop(self.identity(kind, seed), bar)
         seen = data
         if self.given is not None and issubclass(kind, NetworkArm):
             seen = seen_by(data, self.given.body.contract, self.tasks)
@@ -224,7 +224,7 @@ class _School:
             for state in workshop.folder.glob(f"{kind.name}-seed{seed}-*"):
                 state.unlink()
 
-    def _foundation(self, seed: int, data: TrainingSet, advance: Callable[[int], object]) -> FoundationModel:
+    def _foundation(self, seed: int, data: TrainingSet, bar: tqdm[Any]) -> FoundationModel:
         """Return the foundation model of a seed: the given one, that of an earlier arm, or a new one."""
         if self.given is not None:
             return self.given
@@ -233,11 +233,11 @@ class _School:
             if there is not None:
                 self.made[seed] = load_foundation(there, data.contract, data.device)
             else:
-                self.made[seed] = self._pretrain(seed, data, advance)
+                self.made[seed] = self._pretrain(seed, data, bar)
         return self.made[seed]
 
-    def _pretrain(self, seed: int, data: TrainingSet, advance: Callable[[int], object]) -> FoundationModel:
-        workshop = self._workshop(self._pretraining_identity(seed), advance)
+    def _pretrain(self, seed: int, data: TrainingSet, bar: tqdm[Any]) -> FoundationModel:
+        workshop = self._workshop(self._pretraining_identity(seed), bar)
         about = {key: self.about[key] for key in ("data_digest", "detector", "samples")}
         model = pretrain(data, seed, self.recipe, workshop, {**about, "identity": workshop.identity})
         if Processes.here(data.device).first:
@@ -257,8 +257,11 @@ class _School:
             [self.about["data_digest"], self.about["detector"], self.recipe.plain(), "pretraining", seed]
         )
 
-    def _workshop(self, identity: str, advance: Callable[[int], object]) -> Workshop:
-        return Workshop(self.folder / _STATE, identity, self.deadline, advance, self.folder / _CURVES)
+    def _workshop(self, identity: str, bar: tqdm[Any]) -> Workshop:
+        def tell(loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
+
+        return Workshop(self.folder / _STATE, identity, self.deadline, bar.update, self.folder / _CURVES, tell)
 
 
 def with_labels(data: TrainingSet, labels: int, seed: int) -> TrainingSet:

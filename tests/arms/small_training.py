@@ -7,6 +7,7 @@ process ends itself with SIGKILL in the loss of that call (under ``torchrun`` th
 
 import argparse
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -44,8 +45,11 @@ class Student(nn.Module):
                 old.lerp_(new, 0.1)
 
 
-def fit(folder, kill_at=-1, pieces=1, spoil=-1, tell=lambda loss: None, deadline=Deadline(), **options):  # noqa: B008
-    """Run the training; return the module and the loss curve. The gradient of call ``spoil`` is not finite."""
+def fit(folder, kill_at=-1, pieces=1, spoil=-1, break_at=-1, tell=lambda loss: None, deadline=Deadline(), **options):  # noqa: B008
+    """Run the training; return the module and the loss curve.
+
+    The gradient of call ``spoil`` is not finite, nor is the loss of call ``break_at``.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         module = Student()
@@ -72,6 +76,8 @@ def fit(folder, kill_at=-1, pieces=1, spoil=-1, tell=lambda loss: None, deadline
         if len(calls) - 1 == spoil:
             # The value is 0, its slope is not finite.
             return Measured(found.loss + (0 * module.out.bias.sum()).abs().sqrt(), found.weight, found.tokens)
+        if len(calls) - 1 == break_at:
+            return Measured(found.loss * math.nan, found.weight, found.tokens)
         return found
 
     def validation():
@@ -130,14 +136,16 @@ def main():
     parser.add_argument("--pieces", type=int, default=1)
     parser.add_argument("--runs", nargs="*", default=["run"])
     parser.add_argument("--kill-at", type=int, nargs="*", default=[])
+    parser.add_argument("--break-at", type=int, default=-1)
     given = parser.parse_args()
     if given.kill_at and "RANK" not in os.environ:
         print(json.dumps(killed(given.folder, given.kill_at)))
         return
     rank = os.environ.get("RANK", "0")
     kill_at = given.kill_at[0] if given.kill_at and rank == "1" else -1
+    break_at = given.break_at if rank == "1" else -1
     for name in given.runs:
-        trained, losses = fit(given.folder / name, kill_at, given.pieces)
+        trained, losses = fit(given.folder / name, kill_at, given.pieces, break_at=break_at)
         save_file(dict(trained.state_dict()), given.folder / f"{name}.{rank}", {"losses": json.dumps(losses)})
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,16 @@ def test_a_killed_rank_ends_all_and_the_next_call_gives_the_same_bytes(two, tmp_
     done = torchrun(2, tmp_path, "--pieces", 2)
     assert done.returncode == 0, done.stderr
     assert same(load_file(tmp_path / "run.0"), load_file(two / "run.0"))
+
+
+@pytest.mark.slow
+def test_a_loss_that_one_rank_finds_not_finite_stops_all_and_names_its_events(tmp_path):
+    done = torchrun(2, tmp_path, "--pieces", 2, "--break-at", 5)
+    assert done.returncode != 0
+    found = re.findall(r"DataError: small: the loss is nan at step 5, events (\[.*\])", done.stderr)
+    assert len(found) >= 1  # torchrun may end the other rank before it has spoken,
+    assert len(set(found)) == 1  # but both say the same
+    assert len(json.loads(found[0])) == small.BATCH // 2
 
 
 @pytest.mark.slow

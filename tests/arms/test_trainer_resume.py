@@ -93,7 +93,7 @@ def test_sigkill_at_any_moment_gives_the_same_bytes(whole, tmp_path):
 
 
 @given(st.lists(st.integers(1, small.STEPS - 1), min_size=1, max_size=4))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_number_of_stops_gives_the_same_bytes_and_curve(whole, tmp_path_factory, stops):
     class StopError(Exception):
         pass
