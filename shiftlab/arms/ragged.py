@@ -95,18 +95,19 @@ class Ragged:
         """
         with torch.autocast(query.device.type, enabled=False):
             if not self.rows:
-                return self._jagged(query, key, value)
+                answer: Tensor = self._jagged(query, key, value)
+                return answer
             return self._bucketed(query, key, value, nothing)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _jagged(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        parts = [
+        q, k, v = (
             torch.nested.nested_tensor_from_jagged(
                 one, self.offsets, min_seqlen=self.shortest, max_seqlen=self.longest
             ).transpose(1, 2)
             for one in (query, key, value)
-        ]
-        seen: Tensor = functional.scaled_dot_product_attention(*parts, scale=1.0).transpose(1, 2).values()
+        )
+        seen: Tensor = functional.scaled_dot_product_attention(q, k, v, scale=1.0).transpose(1, 2).values()
         return seen
 
     def _bucketed(self, query: Tensor, key: Tensor, value: Tensor, nothing: Tensor) -> Tensor:
@@ -118,7 +119,8 @@ class Ragged:
         for rows in self.rows:
             flat = rows.flatten()
             q, k, v = (
-                one.index_select(0, flat).unflatten(0, rows.shape).transpose(1, 2) for one in (query, key, value)
+                one.index_select(0, flat).view(*rows.shape, *one.shape[1:]).transpose(1, 2)
+                for one in (query, key, value)
             )
             seen = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
             answers.append(seen.transpose(1, 2).flatten(0, 1))

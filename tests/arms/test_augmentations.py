@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,7 +20,8 @@ from shiftlab.arms.augmentations import (
     augment,
 )
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.coverage import coverage, declared
+from shiftlab.arms.coverage import coverage, declared, seen_by
+from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.objectives.self_distillation import SelfDistillation
 from shiftlab.arms.patches import group
 from shiftlab.arms.views import Crops, HiddenBlocks
@@ -214,6 +216,24 @@ def test_a_nuisance_is_looked_up_by_its_own_name_before_that_of_its_effect():
     assert coverage(said, [GAIN])[0].why == "by the nuisance"
     assert coverage({"residual_gain": said["residual_gain"]}, [GAIN])[0].verdict == "inside"
     assert coverage({"mirror": "y about the middle"}, [GAIN])[0].verdict == "outside"
+
+
+def test_an_arm_has_seen_what_it_and_its_foundation_model_declare(arm, alone, pixel):
+    """Arms are told by name; of two seeds the first one speaks, and silence is no coverage."""
+    alone.record["augmentations"] = declared(Mirror(axes=("y",)), Grid())
+    rows = seen_by([arm, alone], pixel.nuisances)
+    assert [row["arm"] for row in rows] == ["foundation"] * len(pixel.nuisances) + ["scratch"] * len(pixel.nuisances)
+    assert {row["verdict"] for row in rows if row["arm"] == "foundation"} == {"not declared"}
+    assert {row["verdict"] for row in rows if row["arm"] == "scratch"} == {"outside"}
+    assert rows[-1]["declared"].startswith("mirror: y about the middle of the detector; grid: patch grid")
+    arm.foundation = FoundationModel(
+        arm.networks["shared"].body,
+        {"objective": {"name": "self_distillation", "augmentations": dict(SelfDistillation.augmentations)}},
+        np.zeros(0, dtype=np.int64),
+    )
+    found = {row["nuisance"]: row["verdict"] for row in seen_by([arm], pixel.nuisances)}
+    assert found["gain_spread"] == "partly"
+    assert found["gain_scale"] == "outside"
 
 
 def test_what_is_said_to_be_covered_are_effects_and_nuisances_of_the_catalogue():

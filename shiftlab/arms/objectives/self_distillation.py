@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from shiftlab.arms.augmentations import EnergyJitter, Grid, Mirror, Turn
 from shiftlab.arms.bodies.patch_transformer import PatchTransformer, offsets_from_centroid
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
 from shiftlab.arms.coverage import declared
 from shiftlab.arms.objective import Objective
@@ -135,7 +136,8 @@ class SelfDistillation(Objective):
     """The student is the body; its running average, the teacher, sees whole crops where the student sees parts.
 
     Attributes:
-        teacher: Body and heads of the teacher; it takes no gradient and follows in ``after_step``.
+        teacher_body: Body of the teacher; it takes no gradient and follows the student in ``after_step``.
+        teacher_heads: Its heads.
         usage: float32 (prototype,), mean over the last hundred steps or so of what the student says of hidden tokens.
         certainty: Mean entropy of what it says of one token, nats, over the same steps.
         watched: Steps so far.
@@ -164,8 +166,11 @@ class SelfDistillation(Objective):
             ConfigError: the body has no patches, or the anode has no symmetry to turn it by.
         """
         super().__init__(body)
-        if not isinstance(body, PatchTransformer):
-            raise ConfigError(f"self-distillation needs the body '{PatchTransformer.name}', not '{body.name}'.")
+        if not isinstance(body, PatchTransformer | VoxelTransformer):
+            raise ConfigError(
+                f"self-distillation needs a body whose tokens are patches, '{PatchTransformer.name}' or "
+                f"'{VoxelTransformer.name}', not '{body.name}'."
+            )
         _, ny, nz = body.contract.shape
         if body.contract.views > 1 or ny != nz:
             raise ConfigError(f"self-distillation turns events, which needs a square pixel anode, not {ny} x {nz}.")
@@ -173,8 +178,8 @@ class SelfDistillation(Objective):
         number = min(_MOST, 4 * body.width) if prototypes is None else prototypes
         self.unknown = nn.Parameter(torch.zeros(body.width))
         self.heads = nn.ModuleDict({kind: Prototypes(body.width, number) for kind in ("masked", "local")})
-        self.teacher = nn.ModuleDict(copy.deepcopy({"body": body, "heads": self.heads}))
-        self.teacher.requires_grad_(False)
+        self.teacher_body = copy.deepcopy(body).requires_grad_(False)
+        self.teacher_heads = copy.deepcopy(self.heads).requires_grad_(False)
         self.register_buffer("usage", torch.full((number,), 1.0 / number))
         self.register_buffer("certainty", torch.zeros(()))
         self.register_buffer("watched", torch.zeros((), dtype=torch.int64))
@@ -195,8 +200,8 @@ class SelfDistillation(Objective):
         whole, local = self._cut(patches, draws)
         hidden = self._hidden(whole, draws)
         with torch.no_grad():
-            seen = self._tokens(self.teacher["body"], whole.patches)
-            target, principal = self.teacher["heads"]["masked"](seen), self.teacher["heads"]["local"](seen)
+            seen = self._tokens(self.teacher_body, whole.patches)
+            target, principal = self.teacher_heads["masked"](seen), self.teacher_heads["local"](seen)
         said = self.heads["masked"](self._tokens(self.body, whole.patches, hidden))
         self._watch(said.detach()[hidden])
         first, second = whole.where(0, events, rows), whole.where(events, 2 * events, rows)
@@ -281,13 +286,14 @@ class SelfDistillation(Objective):
 
     def _tokens(self, body: nn.Module, patches: Patches, hidden: Tensor | None = None) -> Tensor:
         """Return (patch, width): the last layer; a hidden patch is known by its place alone."""
-        assert isinstance(body, PatchTransformer)
+        assert isinstance(body, PatchTransformer | VoxelTransformer)
         if hidden is None:
-            return body.layers(patches)[-1]
-        content = self.unknown.expand(len(hidden), -1).clone()
-        content[~hidden] = body.tokens(patches.keep(~hidden)).to(content.dtype)
+            content = _embedded(body, patches)
+        else:
+            content = self.unknown.expand(len(hidden), -1).clone()
+            content[~hidden] = _embedded(body, patches.keep(~hidden)).to(content.dtype)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
-        x = content + body.position(patches)
+        x: Tensor = content + body.position(patches)
         for block in body.blocks:
             x = block(x, place, ragged)
         return x
@@ -302,7 +308,8 @@ class SelfDistillation(Objective):
             entropy = -(wanted * functional.log_softmax(said[pairs].float() / _STUDENT, dim=1)).sum(dim=1)
         total = entropy.new_zeros(count).index_add(0, view[pairs], entropy)
         number = torch.bincount(view[pairs], minlength=count)
-        return (total / number.clamp(min=1)).sum() / (number > 0).sum().clamp(min=1)
+        mean: Tensor = (total / number.clamp(min=1)).sum() / (number > 0).sum().clamp(min=1)
+        return mean
 
     def _watch(self, said: Tensor) -> None:
         """Note which prototypes the student chooses for hidden tokens."""
@@ -315,5 +322,12 @@ class SelfDistillation(Objective):
         self.certainty.lerp_(torch.special.entr(chosen).sum(dim=1).mean(), weight)
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from zip(self.teacher["body"].parameters(), self.body.parameters(), strict=True)
-        yield from zip(self.teacher["heads"].parameters(), self.heads.parameters(), strict=True)
+        yield from zip(self.teacher_body.parameters(), self.body.parameters(), strict=True)
+        yield from zip(self.teacher_heads.parameters(), self.heads.parameters(), strict=True)
+
+
+def _embedded(body: PatchTransformer | VoxelTransformer, patches: Patches) -> Tensor:
+    """Return (patch, width): what each patch holds, without its place."""
+    if isinstance(body, PatchTransformer):
+        return body.tokens(patches)
+    return body.tokens(patches, body.stem(patches, patches.value))
