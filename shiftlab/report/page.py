@@ -28,6 +28,7 @@ from shiftlab.report.sections import (
     headline_section,
     performance_section,
 )
+from shiftlab.report.seen_section import seen_section
 from shiftlab.report.summary_figures import recalibration_table
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _SECTIONS = (
     closure_section,
     findings_section,
     sample_section,
+    seen_section,
     provenance_section,
 )
 
@@ -65,6 +67,7 @@ def report(
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     detector: HasNuisances | None = None,
+    seen: Sequence[Mapping[str, str]] = (),
 ) -> Path:
     """Write the report of a study and, beside it, the CSV files of every number in it.
 
@@ -79,6 +82,7 @@ def report(
         provenance: nested plain values: seeds, digests, versions, config.
         notes: what the sample is and is not, a sentence each.
         detector: gives the table of priors.
+        seen: what training varied, rows of ``shiftlab.arms.coverage.seen_by``; the page says so when there are none.
 
     Returns:
         The path of the page.
@@ -96,6 +100,7 @@ def report(
         provenance=provenance or {},
         notes=notes,
         detector=detector,
+        seen=seen,
     )
     return _write(Record.load(path.parent), path)
 

@@ -51,6 +51,9 @@ FIT_TABLES: Final = (
 )
 """Tables of the templates and fits of all arms and seeds, with columns arm, seed, recalibrate first."""
 
+SEEN: Final = ("arm", "nuisance", "verdict", "why", "declared")
+"""Columns of the table of what training varied (``shiftlab.arms.coverage.seen_by``); a run may be without it."""
+
 _NUISANCES: Final = ("name", "nominal", "minus_1sigma", "plus_1sigma", "unit", "scope", "confidence", "source")
 _FINDINGS: Final = ("severity", "code", "channel", "sample", "nuisance", "message")
 _RECORD: Final = "report.json"
@@ -82,7 +85,7 @@ class Record:
         labels: axis title of each channel's observable, with its unit.
         provenance: nested plain values: seeds, digests, versions, config.
         notes: sentences on what the sample is and is not.
-        tables: ``BIAS_TABLES``, ``FIT_TABLES`` and ``nuisances`` (their columns: the docstrings of the rooms).
+        tables: ``BIAS_TABLES``, ``FIT_TABLES``, ``nuisances``, ``seen`` (their columns: the docstrings of the rooms).
     """
 
     study: str
@@ -152,6 +155,8 @@ class Record:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path} is not readable JSON ({error}). Run the study again to write it anew.") from error
         tables = {name: _read(folder / table_path(name)) for name in (*BIAS_TABLES, *FIT_TABLES, "nuisances")}
+        seen = folder / table_path("seen")
+        tables["seen"] = _read(seen) if seen.is_file() else pd.DataFrame(columns=list(SEEN))
         return cls(
             plain["study"], tuple(plain["tasks"]), plain["labels"], plain["provenance"], tuple(plain["notes"]), tables
         )
@@ -172,6 +177,7 @@ def save(
     provenance: Mapping[str, Any],
     notes: Sequence[str],
     detector: HasNuisances | None,
+    seen: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Write the record into ``folder``; each file is whole or, after an error, the previous one."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,6 +186,7 @@ def save(
     for name, table in fit_tables(listed, _listed(results)).items():
         write_table(folder / table_path(name), table)
     write_table(folder / table_path("nuisances"), nuisance_table(detector))
+    write_table(folder / table_path("seen"), pd.DataFrame(list(seen), columns=list(SEEN)))
     labels = {channel: label for one in listed for channel, label in one.labels.items()}
     plain = {
         "study": study,

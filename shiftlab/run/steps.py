@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shiftlab.arms import foundations, load_arms
+from shiftlab.arms.coverage import seen_by
 from shiftlab.bias import Bias, bias
 from shiftlab.detector.recorder import recorder
 from shiftlab.fit import FitResult, fit_all
@@ -126,6 +127,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
         },
         notes=study.samples if study else (),
         detector=detector,
+        seen=seen_by(arms, detector.nuisances),
     )
 
 
