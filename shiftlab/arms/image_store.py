@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import mmap
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +40,9 @@ from shiftlab.tasks.task import Task
 __all__ = ["ImageStore", "TrainingFile", "made_of", "store_path"]
 
 LAYOUT: Final = "1"
+
+_NORESERVE: Final[int] = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+"""Python 3.11 does not name the flag; the number is that of Linux (asm-generic/mman.h)."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,10 @@ def _identity(path: Path, file: Any) -> dict[str, Any]:
 
 def _imaged(path: Path, file: Any) -> Imaged:
     """Return the mapped columns of a store."""
+    held = _held(path)
 
     def column(name: str) -> Tensor:
-        return _mapped(path, file, name)
+        return _mapped(path, file, name, held)
 
     names = json.loads(file.attrs["samples"])
     codes = file["events/sample"][:]
@@ -185,17 +191,27 @@ def _imaged(path: Path, file: Any) -> Imaged:
     return Imaged(image, column("images/label"), summary, column("images/owner"), particles)
 
 
-def _mapped(path: Path, file: Any, name: str) -> Tensor:
+def _mapped(path: Path, file: Any, name: str, held: mmap.mmap) -> Tensor:
     """Return a dataset as a tensor on the file's own bytes; what is written to it stays in this process."""
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.chunks is not None:
         raise DataError(f"'{path}': '{name}' is no contiguous dataset, and so cannot be mapped.")
     if not dataset.size:
         return torch.from_numpy(np.zeros(dataset.shape, dtype=dataset.dtype))
-    end = dataset.id.get_offset() + dataset.nbytes
-    if path.stat().st_size < end:
+    start = dataset.id.get_offset()
+    if len(held) < start + dataset.nbytes:
         raise DataError(f"'{path}': breaks off before the end of '{name}'. Remove it; it is made again.")
-    return torch.from_numpy(np.memmap(path, dataset.dtype, "c", dataset.id.get_offset(), dataset.shape))
+    flat = np.frombuffer(held, dataset.dtype, dataset.size, start)
+    return torch.from_numpy(flat.reshape(dataset.shape))
+
+
+def _held(path: Path) -> mmap.mmap:
+    """Return the bytes of a file, of any size, without taking memory for what may be written to them.
+
+    A private mapping would have to fit into memory as a whole, were it not for MAP_NORESERVE.
+    """
+    with path.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, mmap.MAP_PRIVATE | _NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE)
 
 
 def described(identity: Mapping[str, Any], contract: InputContract) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from shiftlab.arms.imaged import CHUNK, imaged, input_contract
 from shiftlab.arms.plugins import LoadedPlugins
 from shiftlab.arms.training_set import asked_of_voxels
 from shiftlab.detector import Detector
-from shiftlab.errors import ConfigError, DataError
+from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.events.deposits import Deposits
 from shiftlab.events.reader import open_events, read
 from shiftlab.events.sample.digest import refuse_changed
@@ -73,10 +73,13 @@ def store_images(
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold the only process that makes this store; others wait. The kernel drops the lock of one that was killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    """Be the only process that makes this store; others wait. The kernel drops the lock of one that was killed."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(path.with_suffix(".lock").open("a")), fcntl.LOCK_EX)
+        except OSError as error:
+            raise RunError(f"cannot keep training images in {path.parent}: {error.strerror}.") from error
         yield
 
 

@@ -35,6 +35,9 @@ Arrays = Mapping[str, NDArray[Any]]
 _VERSIONS: Final = ("v108", "v110")
 """HDF5 format versions, fixed so that a newer library writes the same bytes."""
 
+_ALIGNED: Final = {"alignment_threshold": 1, "alignment_interval": 64}
+"""Columns begin at multiples of 64 bytes, so that mapped rows are where a processor wants them."""
+
 _UNITS: Final = {
     "images/charge": "electrons",
     "images/energy": "MeV",
@@ -135,7 +138,7 @@ def write_store(
     }
     with ExitStack() as stack:
         disk = stack.enter_context(Disk(stack.enter_context(write_whole(path))))
-        file = stack.enter_context(h5py.File(disk, "w", libver=_VERSIONS))
+        file = stack.enter_context(h5py.File(disk, "w", libver=_VERSIONS, **_ALIGNED))
         columns = {name: _Column(file, name, plan) for name in sorted(plan.columns)}
         for chunk, _, _ in chunks:
             _append(columns, chunk, plan)

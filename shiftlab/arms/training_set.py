@@ -226,7 +226,7 @@ class TrainingSet:
             draws: Events of each batch, in order, with the seed of its generator (``ahead.draws``).
             depth: Batches that wait at most.
             threads: Threads that cut them.
-            processes: Processes that do instead, for a mapped set; 0 for threads.
+            processes: Processes that do instead, for a mapped set, each of which opens its store anew; 0 for threads.
 
         Raises:
             ConfigError: processes are asked for, and the images are in memory.

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import h5py
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from shiftlab.arms.image_store import ImageStore, TrainingFile, made_of
+from shiftlab.arms.image_store import ImageStore, TrainingFile, _held, _mapped, made_of
 from shiftlab.arms.image_store_making import store_images
 from shiftlab.arms.training_set import training_set
 from shiftlab.detector import NOMINAL, detector
@@ -139,6 +140,7 @@ def test_others_read_it_as_a_sample_of_images(store):
     with h5py.File(store.path) as file:
         assert all(file[f"images/{name}"].chunks is None for name in ("cell", "charge", "energy", "label"))
         assert file["images/energy"].attrs["unit"] == "MeV"
+        assert all(file[f"images/{name}"].id.get_offset() % 64 == 0 for name in file["images"])
 
 
 def test_what_is_written_to_mapped_rows_never_reaches_the_file(store):
@@ -146,6 +148,17 @@ def test_what_is_written_to_mapped_rows_never_reaches_the_file(store):
     other = ImageStore.open(store.path)
     other.imaged.image.energy.add_(1.0)
     assert hashlib.sha256(store.path.read_bytes()).hexdigest() == before
+
+
+def test_a_store_may_be_larger_than_memory(tmp_path):
+    cells = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4  # of 8 bytes each: twice the memory
+    with h5py.File(tmp_path / "large.h5", "w") as file:  # a file of holes takes no room
+        room = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        room.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        file.create_dataset("images/cell", shape=(cells,), dtype="<i8", dcpl=room)[-1] = 7
+    with h5py.File(tmp_path / "large.h5") as file:
+        column = _mapped(tmp_path / "large.h5", file, "images/cell", _held(tmp_path / "large.h5"))
+    assert column[[0, cells - 1]].tolist() == [0, 7]
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +240,18 @@ def test_a_file_that_is_no_store_or_breaks_off_is_refused(sample, store, tmp_pat
     torn.write_bytes(store.path.read_bytes()[:-4000])
     with pytest.raises(DataError, match="torn"):
         ImageStore.open(torn)
+
+
+def test_a_folder_that_cannot_be_written_is_told(sample, pixel, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RunError, match="cannot keep training images"):
+        store_images([sample], pixel, tmp_path / "file", TASKS)
+
+
+def test_who_comes_second_waits_and_takes_what_the_first_made(sample, pixel, store, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(store_images, [sample], pixel, tmp_path, TASKS, chunk=30) for _ in range(2)]
+    assert [one.result().path.read_bytes() == store.path.read_bytes() for one in both] == [True, True]
 
 
 def test_nothing_to_image_is_refused(sample, pixel, store, tmp_path):
