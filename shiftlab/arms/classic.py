@@ -129,7 +129,7 @@ class Classic(Arm):
         """Return the arm that ``save`` wrote; trees are always evaluated on the CPU."""
         own = arm_folder(folder, cls.name, seed)
         record = load_record(own)
-        models = {}
+        models: dict[str, str] = {}
         for task in record["tasks"]:
             names = [task] if (own / f"{task}.txt").is_file() else sorted(p.stem for p in own.glob(f"{task}.*.txt"))
             if not names:
@@ -160,7 +160,7 @@ class Classic(Arm):
             sizes[task.name] = len(target)
             names = _models_of(task)
             for name, column in zip(names, target.reshape(len(target), len(names)).T, strict=True):
-                dataset = lightgbm.Dataset(quantities, column, weight=weight)
+                dataset = lightgbm.Dataset(quantities, np.ascontiguousarray(column), weight=weight)
                 models[name] = lightgbm.train(_settings(task, seed), dataset, rounds).model_to_string()
                 workshop.deadline.check(f"{cls.name} seed{seed} {name}")
         return cls(seed, data.contract, models, {"rows": sizes}, data.image.events.vertex.cpu().numpy())
