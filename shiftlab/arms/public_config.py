@@ -43,7 +43,9 @@ def stated(config: Mapping[str, Any], contract: PointContract) -> PointContract:
         ConfigError: a number is of another form than the public transforms have.
     """
     data = config.get("data")
-    section = next((data[part] for part in _PARTS if part in data), {}) if isinstance(data, Mapping) else {}
+    section: Mapping[str, Any] = (
+        next((data[part] for part in _PARTS if part in data), {}) if isinstance(data, Mapping) else {}
+    )
     given: dict[str, Any] = {}
     for table in _tables(config):
         if table.get("type") == _CENTRED and {"center", "scale"} <= table.keys():
