@@ -13,10 +13,10 @@ from shiftlab.arms.token_set import TokenSet
 from shiftlab.arms.training_set import TrainingSet, with_targets
 from shiftlab.tasks.task import Task
 
-__all__ = ["seen_by"]
+__all__ = ["under_contract"]
 
 
-def seen_by(data: TrainingSet, contract: Any, tasks: Sequence[Task]) -> TrainingSet:
+def under_contract(data: TrainingSet, contract: Any, tasks: Sequence[Task]) -> TrainingSet:
     """Return the training set under another input contract; the same set where it is its own.
 
     Voxels that the contract does not admit are taken away, and targets are those of what is left.

@@ -35,7 +35,14 @@ from shiftlab.arms.vertex_uids import packed, uids_digest, unpacked
 from shiftlab.errors import ConfigError
 from shiftlab.provenance import digest_json, write_json, write_whole
 
-__all__ = ["FoundationModel", "contract_from_plain", "is_foundation", "load_foundation", "save_foundation"]
+__all__ = [
+    "FoundationModel",
+    "can_be_loaded",
+    "contract_from_plain",
+    "is_foundation",
+    "load_foundation",
+    "save_foundation",
+]
 
 _WEIGHTS: Final = "foundation.safetensors"
 _CARD: Final = "foundation.json"
@@ -140,6 +147,11 @@ def load_foundation(
 def is_foundation(folder: Path) -> bool:
     """Return whether the folder holds a finished foundation model."""
     return (folder / _CARD).is_file()
+
+
+def can_be_loaded(folder: Path) -> bool:
+    """Return whether ``load_foundation`` finds something in the folder: a foundation model or an adopted public one."""
+    return is_foundation(folder) or has_record(folder)
 
 
 def _adopted(folder: Path, contract: Any, device: torch.device | str, asked_by: str) -> FoundationModel:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from shiftlab.arms.admitted import seen_by
+from shiftlab.arms.admitted import under_contract
 from shiftlab.arms.arm import Arm
 from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
@@ -206,7 +206,7 @@ class _School:
         workshop = self._workshop(self.identity(kind, seed), bar)
         seen = data
         if self.given is not None and issubclass(kind, NetworkArm):
-            seen = seen_by(data, self.given.body.contract, self.tasks)
+            seen = under_contract(data, self.given.body.contract, self.tasks)
         taught = with_labels(seen, self.recipe.labels, seed)
         started = time.monotonic()
         arm = kind.train(taught, self.tasks, seed, self.recipe, workshop, **resting)

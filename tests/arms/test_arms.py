@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from shiftlab.arms import arms, body_groups, body_passes, load_arms, predict_all
+from shiftlab.arms.admitted import under_contract
 from shiftlab.arms.finetuned import Finetuned
 from shiftlab.arms.foundation_model import load_foundation, save_foundation
 from shiftlab.arms.network_training import Balance, seeded
+from shiftlab.arms.point_contract import PointContract
 from shiftlab.arms.pretraining import pretrain
 from shiftlab.arms.random import Random
 from shiftlab.arms.spending import accounts
@@ -217,6 +219,19 @@ def test_fine_tuning_starts_from_the_foundation_model_and_leaves_it_as_it_is(les
         assert all(torch.equal(given.body.state_dict()[name], value) for name, value in before.items())
         assert any(not torch.equal(after[name], value) for name, value in before.items()) == moved
         assert set(arm.record["curves"]) == {"flavour head", "flavour"}
+
+
+def test_a_contract_with_a_threshold_hides_faint_voxels_and_keeps_the_labels_of_the_others(lesson):
+    middle = float(lesson.image.energy.median())
+    contract = PointContract(above=middle)
+    seen = under_contract(lesson, contract, TASKS)
+    bright = lesson.image.energy > middle
+    assert 0 < int(bright.sum()) < len(bright)
+    assert torch.equal(seen.label, lesson.label[bright])
+    assert torch.equal(seen.image.cell, lesson.image.cell[bright])
+    assert seen.contract == contract
+    assert all(bool((seen.size[rows] > 0).all()) for rows in seen.rows.values())
+    assert under_contract(lesson, lesson.contract, TASKS) is lesson
 
 
 def test_balance_is_least_where_each_task_counts_in_units_of_its_own_loss():
