@@ -218,9 +218,9 @@ class TrainingSet:
         """Give the same set, whose batches are cut before they are asked for.
 
         Batches are the same bits as without. What is asked for and not foreseen is cut then. A thread is enough
-        where the network takes longer than the cutting; a GPU that waits needs processes, one for each
-        20 ms that a batch takes to cut in the time of a step. They are spawned, so that a script that
-        asks for them needs ``if __name__ == "__main__"``.
+        where a step takes longer than cutting a batch (18 ms of CPU time for 16 events of 800 voxels). A GPU that
+        waits needs processes, as many as steps fit into that time. They are spawned, so that a script which asks
+        for them needs ``if __name__ == "__main__"``.
 
         Args:
             draws: Events of each batch, in order, with the seed of its generator (``ahead.draws``).
