@@ -124,7 +124,7 @@ def test_a_head_can_learn_nine_events_by_heart(lesson, deposits, pixel):
         outputs, truth = answers[task.name].astype(np.float64), task.truth(deposits.events)
         found |= {task.name: float(task.score(outputs, truth, one)[0])}
         found |= {name: float(value[0]) for name, value in task.further(outputs, truth, one).items()}
-    assert found["particles"] > 0.8
+    assert found["particles"] > 0.65
     assert found["PQ"] > 0.6
     assert found["particle_id"] > 0.6
     assert found["accuracy of matches"] > 0.9
