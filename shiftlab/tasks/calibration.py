@@ -57,7 +57,9 @@ def accuracy(right: Booleans, weights: Floats) -> Floats:
     return share
 
 
-def binned_excess(probability: Tensor, right: Tensor, event: Tensor, events: int) -> Tensor:
+def binned_excess(
+    probability: Tensor, right: Tensor, event: Tensor, events: int, asked: Tensor | None = None
+) -> Tensor:
     """Return float64 (event, bin): sum of probability less right over the calls of each event.
 
     Of these sums, and of the number of calls, the calibration error of any set of weighted events can be made.
@@ -67,8 +69,9 @@ def binned_excess(probability: Tensor, right: Tensor, event: Tensor, events: int
         right: bool (call,).
         event: int64 (call,), event of each call.
         events: Number of events.
+        asked: bool (call,), the calls that count; None for all.
     """
-    place = (probability * BINS).long().clamp_(max=BINS - 1)
-    excess = torch.zeros(events * BINS, dtype=torch.float64, device=probability.device)
-    excess.index_add_(0, event * BINS + place, probability.double() - right.double())
-    return excess.view(events, BINS)
+    excess = probability.double() - right.double()
+    place = (probability * BINS).long().clamp_(max=BINS - 1).add_(event, alpha=BINS)
+    excess = excess if asked is None else excess * asked
+    return torch.bincount(place, excess, minlength=events * BINS).view(events, BINS)

@@ -27,9 +27,10 @@ class Particles(ParticleTask):
     """Groups of voxels; stored per event as sums, so that any bootstrap can be made of them.
 
     Outputs: the adjusted Rand index over the cells of true particles and whether it is asked for, which it is in events
-    of two or more (of one particle it is 1 for the perfect answer and 0 for all others); true, found and matched particles; summed intersection over union of matches, purity of found and efficiency of
-    true particles; and the same for one group of all voxels, the answer without information. Cells that the image lost
-    are given to no particle: they are a part of their own for the Rand index, and missed for all else.
+    of two or more (of one particle it is 1 for the perfect answer and 0 for all others); true, found and matched
+    particles; summed intersection over union of matches, purity of found and efficiency of true particles; and the same
+    for one group of all voxels, the answer without information. Cells that the image lost are given to no particle:
+    they are a part of their own for the Rand index, and missed for all else.
     """
 
     name = "particles"

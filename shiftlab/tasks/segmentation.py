@@ -80,9 +80,8 @@ class Segmentation(VoxelTask):
         place = (event * _SIDE + matched.label) * _SIDE + predicted
         counts = torch.bincount(place, minlength=events * _SIDE * _SIDE).view(events, _SIDE, _SIDE)
         counts[:, :NONE, NONE] += matched.lost
-        known = matched.label != NONE
-        right = predicted[known] == matched.label[known]
-        excess = binned_excess(probability[known], right, event[known], events)
+        right = predicted == matched.label
+        excess = binned_excess(probability, right, event, events, matched.label != NONE)
         sums = torch.zeros(events, 2, dtype=torch.float64, device=energy.device)
         sums[:, 1].index_add_(0, event, energy.double())
         shower = predicted == SEMANTIC.index("shower")

