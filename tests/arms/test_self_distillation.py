@@ -256,6 +256,17 @@ def test_hidden_patches_do_not_reach_the_student(model, batch):
         )
 
 
+def test_products_in_bfloat16_give_nearly_the_same_loss_in_float32(model, batch):
+    model.eval()
+    whole = model(batch, generator(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(batch, generator(2))
+    assert half.dtype is torch.float32
+    torch.testing.assert_close(half, whole, rtol=0.01, atol=0.0)
+    half.backward()
+    assert all(torch.isfinite(value.grad).all() for value in model.parameters() if value.grad is not None)
+
+
 def test_a_collapsed_student_is_told_from_one_that_uses_its_prototypes(model):
     assert model.effective_prototypes() == pytest.approx(len(model.usage))
     for step in range(3):

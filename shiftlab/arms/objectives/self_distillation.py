@@ -213,8 +213,7 @@ class SelfDistillation(Objective):
             self._agreement(said, whole.view, target, other, 2 * events),
             self._agreement(close, local.view, principal, first[local.row], self.crops.locals * events),
         )
-        total: Tensor = torch.stack(parts) @ torch.tensor(_WEIGHTS, device=said.device)
-        return total
+        return (torch.stack(parts) * torch.tensor(_WEIGHTS, device=said.device)).sum()
 
     def after_step(self, step: int, steps: int) -> None:
         """Let the teacher follow the student, and refuse to go on with a body that has collapsed.
