@@ -119,6 +119,7 @@ class TrainPlan:
         precision: Of matrix products.
         compile: Compile the blocks of networks.
         pieces: Parts of each step that processes share; a multiple of their number.
+        event_trees: Trees of each of the classic arm's models of events.
         minutes: Wall-clock limit of the whole training; it stops cleanly and says so.
     """
 
@@ -144,6 +145,7 @@ class TrainPlan:
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False
     pieces: int = field(default=1, metadata=_within(1))
+    event_trees: int = field(default=200, metadata=_within(1))
     minutes: float = field(default=60.0, metadata=_within(above=0.0))
 
     def __post_init__(self) -> None:

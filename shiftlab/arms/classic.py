@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -154,7 +155,8 @@ class Classic(Arm):
                 rows = data.rows[task.name].numpy()
                 quantities, weight = data.event_summaries[rows], None
                 target = data.targets[task.name].cpu().numpy()[rows]
-                rounds = recipe.event_trees
+                # Of several classes each round grows one tree a class.
+                rounds = math.ceil(recipe.event_trees / task.raw) if task.kind == "classes" else recipe.event_trees
             if not len(target):
                 raise DataError(f"training: no event has the truth of task '{task.name}'. Choose another sample.")
             sizes[task.name] = len(target)

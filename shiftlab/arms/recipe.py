@@ -64,7 +64,7 @@ class Recipe:
         compile: Compile the repeated blocks of a network (``torch.compile``).
         pieces: Equal parts that each step's events are cut into, with draws of their own; processes that train
             together take whole pieces, and one process sums the gradients of its pieces one after another.
-        event_trees: Boosting rounds of the classic arm's models of events.
+        event_trees: Trees of each of the classic arm's models of events.
         voxel_trees: The same of its models of blocks of voxels.
         voxel_events: Events whose blocks train those.
         network: Name of the bodies.

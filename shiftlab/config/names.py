@@ -8,19 +8,24 @@ from typing import Any, Final, Literal
 
 from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
-from shiftlab.arms.foundation_model import is_foundation
+from shiftlab.arms.foundation_model import can_be_loaded
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.recipe import Recipe
 from shiftlab.detector import effects
 from shiftlab.detector.recorder import Recorder, recorder
+from shiftlab.detector.scintillator.token_chain import TokenChain
 from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.events.splits import Manifest
 from shiftlab.plan import ArmPlan, StudyConfig
 from shiftlab.registry import Registry
 from shiftlab.tasks import CANDIDATES
+from shiftlab.tasks.task import family
 
 __all__ = ["check_files", "check_names", "network_mistakes", "registry"]
+
+_EXPOSED: Final = (*CANDIDATES, "nc")
+"""Samples of which data may have events, alone or by the pions of their interaction."""
 
 _REGISTRIES: Final[Mapping[str, Callable[[], Registry[Any]]]] = {
     "arms": arms.arms,
@@ -68,11 +73,16 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         mistakes.append("arms.seeds: empty; name at least one.")
     if study.universes.joint % 2:
         mistakes.append(f"universes.joint: {study.universes.joint} is given; they come in pairs, so an even number.")
+    detector: Recorder | None = None
     try:
         detector = recorder(study.detector)
     except ShiftlabError as error:
         mistakes.append(f"detector: {error}")
+    given = "tokens" if isinstance(detector, TokenChain) else "images"
+    mistakes += network_mistakes(study.arms.body, study.arms.size, study.arms.objective, known, given)
+    if detector is None:
         return
+    _check_inputs(study, detector.name, given, known, mistakes)
     _check_nuisances(study, detector, mistakes)
     _check_views(study, detector, known, mistakes)
     _check_variations(study, detector, mistakes)
@@ -100,9 +110,9 @@ def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: 
 
 
 def network_mistakes(
-    body: str | None, size: str | None, objective: str, known: Mapping[str, Registry[Any]]
+    body: str | None, size: str | None, objective: str, known: Mapping[str, Registry[Any]], given: str = "images"
 ) -> list[str]:
-    """Return one message for each of body, size and objective that does not exist or does not fit the others."""
+    """Return one message for each of body, size and objective that does not exist or does not fit what is given."""
     found = []
     if objective not in known["objectives"].names():
         found.append(f"arms.objective: {UnknownNameError('objective', objective, known['objectives'].names())}")
@@ -112,10 +122,10 @@ def network_mistakes(
     kind = known["bodies"].get(name)
     if size is not None and size not in kind.sizes:
         found.append(f"arms.size: {UnknownNameError(f'size of body {name}', size, kind.sizes)}")
-    if kind.input != "images":
-        found.append(f"arms.body: '{name}' takes {kind.input}; the arms of a study take images.")
+    if kind.input != given:
+        found.append(f"arms.body: '{name}' takes {kind.input}; the detector gives {given}.")
     elif not found and known["objectives"].get(objective).input != kind.input:
-        found.append(f"arms.objective: '{objective}' is about {known['objectives'].get(objective).input}, not images.")
+        found.append(f"arms.objective: '{objective}' is about {known['objectives'].get(objective).input}, not {given}.")
     return found
 
 
@@ -123,7 +133,7 @@ def _check_foundation(plan: ArmPlan, mistakes: list[str]) -> None:
     """Add one message where the foundation model is not there, or is named beside another network."""
     if plan.foundation is None:
         return
-    if not is_foundation(plan.foundation):
+    if not can_be_loaded(plan.foundation):
         mistakes.append(
             f"arms.foundation: no foundation model in '{plan.foundation}'; `shiftlab pretrain out={plan.foundation}` "
             "makes one."
@@ -157,11 +167,21 @@ def _check_parts(study: StudyConfig, purpose: Literal["run", "train"], mistakes:
         mistakes.append(f"data.part: '{data.part}' is the part that is trained on (data.train_part).")
 
 
+def _check_inputs(
+    study: StudyConfig, detector: str, given: str, known: Mapping[str, Registry[Any]], mistakes: list[str]
+) -> None:
+    """Add one message for each task that is asked of images where there are tokens, or the other way round."""
+    for name in study.tasks:
+        if name in known["tasks"].names() and known["tasks"].get(name).input != given:
+            asked = known["tasks"].get(name).input
+            mistakes.append(f"tasks.names: '{name}' is asked of {asked}; detector '{detector}' gives {given}.")
+
+
 def _check_views(
-    study: StudyConfig, detector: Detector, known: Mapping[str, Registry[Any]], mistakes: list[str]
+    study: StudyConfig, detector: Recorder, known: Mapping[str, Registry[Any]], mistakes: list[str]
 ) -> None:
     """Add one message for each task or arm that needs voxels where wire planes see projections."""
-    if detector.geometry.views == 1:
+    if detector.geometry is None or detector.geometry.views == 1:
         return
     for name in study.tasks:
         if name in known["tasks"].names() and known["tasks"].get(name).level != "event":
@@ -177,7 +197,7 @@ def _check_list(key: str, what: str, given: Sequence[str], allowed: Sequence[str
     mistakes += [f"{key}: {UnknownNameError(what, name, allowed)}" for name in given if name not in allowed]
 
 
-def _check_nuisances(study: StudyConfig, detector: Detector, mistakes: list[str]) -> None:
+def _check_nuisances(study: StudyConfig, detector: Recorder, mistakes: list[str]) -> None:
     parameters = {nuisance.name: nuisance.parameter for nuisance in detector.nuisances}
     universes = study.universes
     wanted: list[tuple[str, str, tuple[float, ...]]] = [
@@ -201,7 +221,7 @@ def _check_nuisances(study: StudyConfig, detector: Detector, mistakes: list[str]
                 mistakes.append(f"{key}: {name} at {strength:+g} sigma: {error}")
 
 
-def _check_variations(study: StudyConfig, detector: Detector, mistakes: list[str]) -> None:
+def _check_variations(study: StudyConfig, detector: Recorder, mistakes: list[str]) -> None:
     """Add one message for each paired file without its effect, and each such effect without its file."""
     given = study.data.variations
     uncertain = {nuisance.effect for nuisance in detector.nuisances}
