@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -9,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.image import Image
+from shiftlab.events.ragged import ragged_rows
 
-__all__ = ["AROUND", "NeighbourSum", "Surroundings", "kept_neighbours", "neighbours", "reordered_neighbours"]
+__all__ = ["AROUND", "NeighbourSum", "Neighbours", "neighbours"]
 
 AROUND: Final = 27
 """Places of the 3 x 3 x 3 cells around a voxel, itself among them."""
@@ -18,10 +21,82 @@ AROUND: Final = 27
 _SELF: Final = AROUND // 2
 
 
-def neighbours(image: Image, *, mirror: bool = False) -> Tensor:
-    """Return int32 (voxel, 27): for each place around a voxel, how many rows on its voxel lies; 0 where none is.
+@dataclass(frozen=True)
+class Neighbours:
+    """Who lies beside whom: those of voxel i are pairs ``offsets[i]:offsets[i + 1]``, itself among them.
 
-    Place ``(dx + 1) * 9 + (dy + 1) * 3 + (dz + 1)`` is the cell at that displacement.
+    Attributes:
+        offsets: int64 (voxel + 1,).
+        apart: int32 (pair,), how many rows after the voxel its neighbour is.
+        place: int64 (pair,), ``(dx + 1) * 9 + (dy + 1) * 3 + (dz + 1)`` for a neighbour at that displacement.
+    """
+
+    offsets: Tensor
+    apart: Tensor
+    place: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of voxels."""
+        return len(self.offsets) - 1
+
+    @property
+    def owner(self) -> Tensor:
+        """int64 (pair,): the voxel whose neighbour each is."""
+        rows = torch.arange(len(self), device=self.offsets.device)
+        return torch.repeat_interleave(rows, self.offsets.diff())
+
+    @cached_property
+    def row(self) -> Tensor:
+        """int64 (pair,): row of each neighbour."""
+        return self.owner + self.apart
+
+    def features(self, value: Tensor) -> Tensor:
+        """Return float32 (voxel, 54): occupancy and ``value`` at the places around each voxel."""
+        around = value.new_zeros(len(self), 2 * AROUND)
+        column = self.owner * (2 * AROUND) + self.place
+        around.view(-1)[column] = 1.0
+        around.view(-1)[column + AROUND] = value[self.row]
+        return around
+
+    def sum(self, features: Tensor) -> Tensor:
+        """Return (voxel, column): the sum of ``features`` over each voxel and its neighbours."""
+        total: Tensor = NeighbourSum.apply(features, self.row, self.offsets[:-1])
+        return total
+
+    def between(self, first: int, last: int) -> Neighbours:
+        """Return those of voxels ``first:last``, none of which has a neighbour outside; views."""
+        a, b = int(self.offsets[first]), int(self.offsets[last])
+        return Neighbours(self.offsets[first : last + 1] - a, self.apart[a:b], self.place[a:b])
+
+    def take(self, rows: Tensor, *, whole: bool = False) -> Neighbours:
+        """Return those of the voxels at ``rows``, int64 (row,), in that order; voxels that are not taken are gone.
+
+        Args:
+            rows: Which voxels.
+            whole: Whether events stay whole and in one piece, so that neighbours stay as far apart.
+        """
+        pairs, offsets = ragged_rows(self.offsets, rows)
+        if whole:
+            return Neighbours(offsets, self.apart[pairs], self.place[pairs])
+        place = torch.full((len(self),), -1, dtype=torch.int64, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        owner = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), offsets.diff())
+        there = place[self.row[pairs]]
+        apart, around = (there - owner).int(), self.place[pairs]
+        kept = there >= 0
+        if not bool(kept.all()):
+            apart, around, owner = apart[kept], around[kept], owner[kept]
+            offsets = torch.zeros_like(offsets)
+            torch.cumsum(torch.bincount(owner, minlength=len(rows)), 0, out=offsets[1:])
+        return Neighbours(offsets, apart, around)
+
+    def to(self, device: torch.device | str) -> Neighbours:
+        """Return the same pairs on ``device``."""
+        return Neighbours(self.offsets.to(device), self.apart.to(device), self.place.to(device))
+
+
+def neighbours(image: Image, *, mirror: bool = False) -> Neighbours:
+    """Return the neighbours of all voxels of some events.
 
     Args:
         image: Voxels, ascending by cell in each event.
@@ -31,73 +106,28 @@ def neighbours(image: Image, *, mirror: bool = False) -> Tensor:
     index = image.index
     across, along = ny + 2, nz + 2
     key = ((image.event_index * (nx + 2) + index[:, 0] + 1) * across + index[:, 1] + 1) * along + index[:, 2] + 1
-    voxels = len(key)
-    near = torch.zeros(voxels, AROUND, dtype=torch.int32, device=key.device)
-    if not voxels:
-        return near
-    rows = torch.arange(voxels, device=key.device)
+    rows = torch.arange(len(key), device=key.device)
+    near = torch.zeros(len(key), AROUND, dtype=torch.int32, device=key.device)
     padded = torch.cat([key, key.new_full((3,), torch.iinfo(torch.int64).max)])
     # Half of the displacements; the others are their opposites.
     for dx, dy in ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1)):
         base = key + (dx * across + dy) * along - 1
-        low = rows if dx == dy == 0 else torch.searchsorted(key, base)
-        for step in range(3):
+        alone = dx == dy == 0  # of its own row, the next voxel can be a neighbour
+        low = rows if alone else torch.searchsorted(key, base)
+        for step in (1,) if alone else (0, 1, 2):
             place = padded[low + step] - base
-            if dx == dy == 0:
-                place = torch.where(place == 2, place, 3) if step == 1 else torch.full_like(place, 3)
             there = torch.nonzero(place < 3).squeeze(1)
             column = (dx + 1) * 9 + ((-dy if mirror else dy) + 1) * 3 + place[there]
             other = low[there] + step
             apart = (other - there).int()
             near[there, column] = apart
             near[other, AROUND - 1 - column] = -apart
-    return near
-
-
-def reordered_neighbours(near: Tensor, order: Tensor) -> Tensor:
-    """Return the neighbours (voxel, 27) of voxels that are put into another order, ``order`` int64 (voxel,)."""
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device)
-    there = place[order[:, None] + near[order]]
-    return (there - torch.arange(len(order), device=order.device)[:, None]).int()
-
-
-def kept_neighbours(near: Tensor, rows: Tensor) -> Tensor:
-    """Return the neighbours (row, 27) among the voxels at ``rows``, int64 (row,); the others are gone."""
-    own = torch.arange(len(rows), device=rows.device)
-    place = torch.full((len(near),), -1, dtype=torch.int64, device=rows.device)
-    place[rows] = own
-    there = place[rows[:, None] + near[rows]]
-    return torch.where(there >= 0, there - own[:, None], 0).int()
-
-
-class Surroundings:
-    """The neighbours of the voxels of one batch, as dense rows and as ragged lists.
-
-    Attributes:
-        row: int64 (voxel, 27), row of the voxel at each place, the voxel's own where there is none.
-        there: bool (voxel, 27), whether there is one; the voxel itself counts.
-    """
-
-    def __init__(self, near: Tensor) -> None:
-        """Take the relative rows that ``neighbours`` gives."""
-        rows = torch.arange(len(near), device=near.device)
-        self.row = rows[:, None] + near
-        self.there = near != 0
-        self.there[:, _SELF] = True
-        self.list = self.row[self.there]
-        counts = self.there.sum(1)
-        self.starts = counts.cumsum(0) - counts
-
-    def features(self, value: Tensor) -> Tensor:
-        """Return float32 (voxel, 54): occupancy and ``value`` at the places around each voxel."""
-        there = self.there.to(value.dtype)
-        return torch.cat([there, value[self.row] * there], dim=1)
-
-    def sum(self, features: Tensor) -> Tensor:
-        """Return (voxel, column): the sum of ``features`` over each voxel and its neighbours."""
-        total: Tensor = NeighbourSum.apply(features, self.list, self.starts)
-        return total
+    filled = near != 0
+    filled[:, _SELF] = True
+    offsets = torch.zeros(len(key) + 1, dtype=torch.int64, device=key.device)
+    torch.cumsum(filled.sum(1), 0, out=offsets[1:])
+    flat = torch.nonzero(filled.view(-1)).squeeze(1)
+    return Neighbours(offsets, near.view(-1)[flat], flat % AROUND)
 
 
 class NeighbourSum(torch.autograd.Function):

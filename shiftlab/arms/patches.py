@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.neighbours import Surroundings, kept_neighbours, neighbours, reordered_neighbours
+from shiftlab.arms.neighbours import Neighbours, neighbours
 from shiftlab.arms.shapes import event_shapes
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
@@ -35,7 +34,7 @@ class Patches:
         local: int64 (voxel,), place of the voxel in its patch, below ``InputContract.locals``.
         value: float32 (voxel,), ln(energy / reference).
         order: int64 (voxel,), the image's row of each voxel.
-        near: int32 (voxel, 27), how many rows on the voxel at each place around it lies; 0 where none is.
+        near: The neighbours of each voxel.
     """
 
     offsets: Tensor
@@ -48,7 +47,7 @@ class Patches:
     local: Tensor
     value: Tensor
     order: Tensor
-    near: Tensor
+    near: Neighbours
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -58,11 +57,6 @@ class Patches:
     def lengths(self) -> Tensor:
         """int64 (event,): patches of each event."""
         return self.offsets.diff()
-
-    @cached_property
-    def surroundings(self) -> Surroundings:
-        """The neighbours of each voxel."""
-        return Surroundings(self.near)
 
     @property
     def voxel_patch(self) -> Tensor:
@@ -90,7 +84,7 @@ class Patches:
             local=self.local[voxels],
             value=self.value[voxels],
             order=self.order[voxels],
-            near=self.near[voxels],  # events stay whole, so that neighbours stay as far apart
+            near=self.near.take(voxels, whole=True),
         )
 
     def keep(self, mask: Tensor) -> Patches:
@@ -110,7 +104,7 @@ class Patches:
             local=self.local[voxels],
             value=self.value[voxels],
             order=self.order[voxels],
-            near=kept_neighbours(self.near, voxels),
+            near=self.near.take(voxels),
         )
 
     def between(self, first: int, last: int) -> Patches:
@@ -128,7 +122,7 @@ class Patches:
             local=self.local[c:d],
             value=self.value[c:d],
             order=self.order[c:d],
-            near=self.near[c:d],
+            near=self.near.between(c, d),
         )
 
     def to(self, device: torch.device | str) -> Patches:
@@ -190,7 +184,7 @@ def group(
         local=local[order],
         value=torch.log(energy[order] / contract.energy_reference),
         order=order,
-        near=reordered_neighbours(neighbours(image, mirror=mirror), order),
+        near=neighbours(image, mirror=mirror).take(order),
     )
 
 

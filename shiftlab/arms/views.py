@@ -218,23 +218,23 @@ def turned(patches: Patches, contract: InputContract, turn: Tensor) -> Patches:
     last = torch.tensor([0, along - 1, along - 1], device=turn.device)
     of_voxel = of_patch[patches.voxel_patch]
     inside = _square(inside, of_voxel, last)
+    near = patches.near
     return replace(
         patches,
         position=position,
         centroid=_square(patches.centroid, turn, size),
         local=(inside[:, 0] * along + inside[:, 1]) * along + inside[:, 2],
-        near=patches.near.gather(1, _around(turn.device)[of_voxel]),
+        near=replace(near, place=_around(turn.device)[of_voxel[near.owner], near.place]),
     )
 
 
 def _around(device: torch.device) -> Tensor:
-    """Return int64 (TURNS, 27): which of the 27 places around a voxel comes to each of them in a turn."""
+    """Return int64 (TURNS, 27): where each of the 27 places around a voxel goes in a turn."""
     line = torch.arange(-1, 2, device=device)
     step = torch.cartesian_prod(line, line, line)
     turn = torch.arange(TURNS, device=device).repeat_interleave(AROUND)
     there = _square(step.repeat(TURNS, 1), turn, torch.zeros(3, dtype=torch.int64, device=device)) + 1
-    place = ((there[:, 0] * 3 + there[:, 1]) * 3 + there[:, 2]).view(TURNS, AROUND)
-    return torch.argsort(place, dim=1)
+    return ((there[:, 0] * 3 + there[:, 1]) * 3 + there[:, 2]).view(TURNS, AROUND)
 
 
 def _square(place: Tensor, turn: Tensor, size: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ def test_turning_patches_is_grouping_the_turned_image(view, turn):
     def table(patches):
         """Voxels as event, patch place, place inside, value, and the values around, in one order."""
         voxel = patches.voxel_patch
-        around = patches.surroundings.features(patches.value)
+        around = patches.near.features(patches.value)
         columns = [
             patches.patch_event[voxel],
             *patches.position[voxel].mul(10).round().T,

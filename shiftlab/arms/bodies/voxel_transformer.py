@@ -35,7 +35,7 @@ class Stem(nn.Module):
 
     def forward(self, patches: Patches, value: Tensor) -> Tensor:
         """Return (voxel, width); ``value`` (voxel,) is ln(energy / reference)."""
-        around = patches.surroundings
+        around = patches.near
         found: Tensor = self.mix(functional.relu(self.enter(around.features(value))))
         for level, gather, spread in zip(self.levels, self.gather, self.spread, strict=True):
             summed = around.sum(functional.relu(gather(level(found))))
