@@ -56,8 +56,8 @@ def templates(
         seed: only this training seed.
         recalibrate: ``none``, ``mip`` or ``exact``: which universes.
         exposure: expected events per sample in the data, before the selection; those of samples that
-            are no neutrino candidates (``SAMPLES``) do not matter here, candidates without are left
-            out. When None, the sums of generator weights of the simulated events.
+            are no neutrino candidates (``SAMPLES``) do not matter here, unless ``settings.signal`` names one;
+            candidates without are left out. When None, the sums of generator weights of the simulated events.
         edges: bin edges per channel; channels without get quantiles of the summed expectation.
         settings: bins, shares, held-out part, thin bins.
 
@@ -72,7 +72,7 @@ def templates(
             raise UnknownNameError("channel (templates.edges)", name, responses.datasets)
     first = next(iter(responses.datasets.values()))
     plan = Plan(
-        exposure=_exposure(exposure, responses.datasets),
+        exposure=_exposure(exposure, responses.datasets, settings.signal),
         partition=partition(responses.tasks, settings.shares, settings.holdout, settings.partition_seed),
         variations=variations(first, recalibrate),
         nominal=nominal_universe(first, recalibrate),
@@ -112,25 +112,28 @@ def _choose(what: str, given: T | None, allowed: tuple[T, ...]) -> tuple[T, ...]
     return (given,)
 
 
-def _exposure(given: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:
-    """Return expected events per neutrino-candidate sample, in the order of ``SAMPLES``."""
+def _exposure(
+    given: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset], signal: str | None
+) -> dict[str, float]:
+    """Return expected events per sample, the signal first: of neutrino candidates, or of all where one is named."""
     sums: dict[str, float] = {}
     for data in datasets.values():
         sample, weight = data["sample"].values.astype(np.str_), data["weight"].values
         for name in np.unique(sample):
             sums[str(name)] = max(sums.get(str(name), 0.0), float(weight[sample == name].sum()))
+    samples = SAMPLES if signal is None else tuple(dict.fromkeys((signal, *(sums if given is None else given))))
     if given is None:
-        found = {name: sums[name] for name in SAMPLES if name in sums}
+        found = {name: sums[name] for name in samples if name in sums}
     else:
         for name, events in given.items():
             if name not in sums:
                 raise UnknownNameError("sample (templates.exposure)", name, sums)
             if not (np.isfinite(events) and events > 0.0):
                 raise ConfigError(f"templates.exposure.{name} = {events}; expected events are positive and finite.")
-        found = {name: float(given[name]) for name in SAMPLES if name in given}
-    if SAMPLES[0] not in found:
+        found = {name: float(given[name]) for name in samples if name in given}
+    if samples[0] not in found:
         have = ", ".join(found) or "none"
-        raise ConfigError(f"templates: no events of the signal sample '{SAMPLES[0]}' (candidates: {have}).")
+        raise ConfigError(f"templates: no events of the signal sample '{samples[0]}' (candidates: {have}).")
     return found
 
 
@@ -145,7 +148,8 @@ def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Findi
         if part.held_out is None and plan.settings.holdout > 0.0:
             message = "a sample has no held-out event here, so there is no injected spectrum."
             found.append(Finding("warning", "not_injected", message, name))
-    missing = [name for name in SAMPLES if name not in plan.exposure]
+    wanted = SAMPLES if plan.settings.signal is None else ()
+    missing = [name for name in wanted if name not in plan.exposure]
     if missing:
         found.append(Finding("warning", "missing_sample", f"no events of {', '.join(missing)} are in the templates."))
     for one in plan.variations:

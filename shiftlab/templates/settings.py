@@ -25,6 +25,8 @@ class TemplateSettings:
         empty: ``merge`` joins bins of fewer than ``minimum_effective`` effective Monte Carlo events
             with a neighbour; ``error`` keeps the edges and refuses bins that expect nothing.
         minimum_effective: see ``empty``.
+        signal: sample whose strength mu is fitted; all other samples of the exposure are background. None takes the
+            neutrino candidates (``build.SAMPLES``) alone, with nue_cc as the signal.
 
     Raises:
         ConfigError: a value outside its range.
@@ -37,6 +39,7 @@ class TemplateSettings:
     partition_seed: int = 0
     empty: EmptyPolicy = "merge"
     minimum_effective: float = 5.0
+    signal: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
