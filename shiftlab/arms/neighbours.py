@@ -60,7 +60,7 @@ class Neighbours:
 
     def sum(self, features: Tensor) -> Tensor:
         """Return (voxel, column): the sum of ``features`` over each voxel and its neighbours."""
-        total: Tensor = NeighbourSum.apply(features, self.row, self.offsets[:-1])
+        total: Tensor = NeighbourSum.apply(features, self.row, self.offsets[:-1])  # type: ignore[no-untyped-call]
         return total
 
     def between(self, first: int, last: int) -> Neighbours:
@@ -140,7 +140,7 @@ class NeighbourSum(torch.autograd.Function):
         return functional.embedding_bag(rows, features, starts, mode="sum")
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """Return the sum of the gradients of the neighbours."""
         rows, starts = ctx.saved_tensors
         return functional.embedding_bag(rows, gradient.contiguous(), starts, mode="sum"), None, None

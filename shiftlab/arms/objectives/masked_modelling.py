@@ -108,7 +108,7 @@ class MaskedModelling(Objective):
 
     def _patches(self, patches: Patches, hidden: Tensor, answer: Tensor) -> Tensor:
         """Return the loss of the voxels of hidden patches from what is answered of them, (hidden patch, 2 places)."""
-        occupancy, value = answer.split(self.locals, dim=1)
+        occupancy, value = torch.split(answer, self.locals, dim=1)
         asked = hidden[patches.voxel_patch]
         rank = hidden.cumsum(0) - 1
         where = (rank[patches.voxel_patch] * self.locals + patches.local)[asked]
