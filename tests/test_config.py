@@ -44,9 +44,16 @@ def files() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("group", "option"), files())
 def test_every_configuration_file_composes_and_builds(words, group, option):
     plugin = {"joblib": "hydra-joblib-launcher", "slurm": "hydra-submitit-launcher"}.get(option)
-    if option in ("minerva_like", "minerva_tokens"):
-        (message,) = refusal(words, f"detector={option}")
-        assert "tokens, not images" in message
+    tokens = [word.replace("study=demo", "study=minerva") for word in words]
+    if group == "detector" and option.startswith("minerva"):
+        assert f"tasks.names: 'energy' is asked of images; detector '{option}' gives tokens." in refusal(
+            words, f"detector={option}"
+        )
+        if option != "minerva_like":  # has other nuisances than the study of tokens injects
+            assert study(tokens, f"detector={option}").name == "minerva"
+        return
+    if option in ("tokens", "minerva"):
+        assert study(tokens, *([f"{group}={option}"] if group != "study" else [])).name == "minerva"
         return
     if plugin and plugin not in {distribution.name for distribution in metadata.distributions()}:
         (message,) = refusal(words, f"launcher={option}")
