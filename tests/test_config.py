@@ -152,12 +152,12 @@ def test_all_mistakes_are_named_at_once(words):
 
 def test_a_study_must_be_named():
     (line,) = refusal([])
-    assert line == "study: missing; say study=NAME. Allowed: demo, wires."
+    assert line == "study: missing; say study=NAME. Allowed: demo, minerva, wires."
 
 
 def test_an_unknown_study_is_answered_with_the_nearest():
     (line,) = refusal(["study=dmo"])
-    assert line == "unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, wires."
+    assert line == "unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, minerva, wires."
 
 
 def test_a_displacement_beyond_a_physical_bound_is_refused(words):
@@ -239,7 +239,7 @@ def test_a_record_is_built_or_every_wrong_key_is_named(given_values):
 
 
 def test_options_are_the_files_of_a_group():
-    assert options("tasks") == ("all",)
+    assert options("tasks") == ("all", "tokens")
 
 
 def test_a_detector_of_the_configuration_is_at_hand_in_python():
