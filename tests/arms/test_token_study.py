@@ -142,6 +142,10 @@ def test_ingredients_that_do_not_fit_tokens_are_named(words, message):
         compose_study(["study=minerva", *words])
 
 
+def test_events_over_the_limit_are_counted_in_the_record(trained):
+    assert all(arm.record["events_over_token_limit"] == 0 for arm in loaded(trained))
+
+
 def test_the_study_that_ships_is_whole():
     study = compose_study(["study=minerva"]).study
     assert study.tasks == ("available_energy", "pion_topology")
