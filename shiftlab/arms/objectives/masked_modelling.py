@@ -91,7 +91,7 @@ class MaskedModelling(Objective):
         seen, dimmed = patches.keep(~hidden), dimmed[~hidden[patches.voxel_patch]]
         voxels, encoded = self._encode(seen, dimmed)
         full = self.unknown.expand(len(hidden), -1).clone()
-        full[~hidden] = self.enter(encoded)
+        full[~hidden] = self.enter(encoded).to(full.dtype)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
         decoded = self.block(full + self.position(patches), place, ragged)
         total = self._patches(patches, hidden, self.leave(self.level(decoded[hidden])))
