@@ -170,7 +170,7 @@ class ArmPlan:
         seeds: Training seeds; each has its own checkpoint.
         checkpoints: Folder with the trained arms.
         train: How long they are trained.
-        body: Network of all arms that have one; None takes the foundation model's, else ``patch_transformer``.
+        body: Network of all arms that have one; None takes the foundation model's, else ``voxel_transformer``.
         size: Its size; None takes the foundation model's, else ``tiny``.
         objective: Objective of the pre-training.
         foundation: Folder of the foundation model of all seeds; None pre-trains one for each seed.
@@ -213,7 +213,7 @@ class PretrainingArms:
         train: How long; only what concerns the pre-training is used.
     """
 
-    body: str = "patch_transformer"
+    body: str = "voxel_transformer"
     size: str = "tiny"
     objective: str = "masked_modelling"
     seed: int = field(default=0, metadata=_within(0))

@@ -14,7 +14,6 @@ from torch import nn
 
 from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.bodies import bodies
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
 from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import (
     arm_folder,
@@ -104,7 +103,7 @@ class NetworkArm(Arm):
         own = arm_folder(folder, cls.name, seed)
         record = load_record(own)
         size = dict(record["body"])
-        kind = bodies().get(size.pop("name", PatchTransformer.name))
+        kind = bodies().get(str(size.pop("name")))
         contract = contract_from_plain(kind, record["contract"])
         foundation = cls._foundation(folder, record)
         shares = foundation is not None and not cls.moves_body

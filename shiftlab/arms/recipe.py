@@ -100,7 +100,7 @@ class Recipe:
     event_trees: int = 200
     voxel_trees: int = 16
     voxel_events: int = 4_000
-    network: str = "patch_transformer"
+    network: str = "voxel_transformer"
     size: str | Mapping[str, Any] = "tiny"
 
     def fresh_body(self, contract: Any) -> Body:

@@ -196,7 +196,7 @@ def test_operations_of_frozen_bodies_are_not_counted_backward(trained):
     per_event = {
         name: found[name].spent["flops"] / found[name].spent["presentations"] for name in ("random", "scratch")
     }
-    assert per_event["random"] < 0.6 * per_event["scratch"]
+    assert per_event["random"] < 0.8 * per_event["scratch"]  # heads are half of this small network
     assert found["random"].trained < found["random"].total == found["foundation"].total
     assert found["multitask"].trained == found["multitask"].total
 

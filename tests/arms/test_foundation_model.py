@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
 from shiftlab.arms.network_training import seeded
@@ -103,7 +103,7 @@ def test_what_is_missing_damaged_or_swapped_is_named(model, tmp_path):
         load_foundation(tmp_path / "nowhere")
     save_foundation(tmp_path / "a", model)
     with seeded(9):
-        other = FoundationModel(PatchTransformer.fresh(model.body.plain(), InputContract()), {}, model.vertices)
+        other = FoundationModel(VoxelTransformer.fresh(model.body.plain(), InputContract()), {}, model.vertices)
     save_foundation(tmp_path / "b", other)
     with pytest.raises(ConfigError, match="holds another foundation model"):
         save_foundation(tmp_path / "a", other)
@@ -122,7 +122,7 @@ def test_a_body_that_is_not_registered_is_named(model, tmp_path):
     save_foundation(tmp_path, model)
     path = tmp_path / "foundation.json"
     card = json.loads(path.read_text(encoding="utf-8"))
-    card["body"]["name"] = "patch_transformr"
+    card["body"]["name"] = "voxel_transformr"
     path.write_text(json.dumps(card), encoding="utf-8")
-    with pytest.raises(UnknownNameError, match="Did you mean 'patch_transformer'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'voxel_transformer'"):
         load_foundation(tmp_path)

@@ -27,7 +27,10 @@ TASKS = named_tasks(["segmentation", "energy", "electron_gamma"])
 
 def identical(one, other):
     """Whether two batches are the same bits."""
-    pairs = [(getattr(one.patches, f.name), getattr(other.patches, f.name)) for f in fields(one.patches)]
+    names = [f.name for f in fields(one.patches) if f.name != "near"]
+    pairs = [(getattr(one.patches, name), getattr(other.patches, name)) for name in names]
+    near = (one.patches.near, other.patches.near)
+    pairs += [tuple(getattr(side, f.name) for side in near) for f in fields(near[0])]
     pairs += [(one.label, other.label)]
     pairs += [(one.targets[name], other.targets[name]) for name in one.targets]
     return all(a.dtype == b.dtype and torch.equal(a.nan_to_num(-7), b.nan_to_num(-7)) for a, b in pairs)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.bodies.patch_transformer import Block, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.body import Body
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.encoded import Encoded

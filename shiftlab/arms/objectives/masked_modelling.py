@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.bodies.patch_transformer import Block, PatchTransformer, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
 from shiftlab.arms.objective import Objective
@@ -58,7 +58,7 @@ class MaskedModelling(Objective):
             ConfigError: the body has no patches to hide.
         """
         super().__init__(body)
-        if not isinstance(body, PatchTransformer | VoxelTransformer):
+        if not isinstance(body, VoxelTransformer):
             raise ConfigError(f"masked modelling needs the body '{VoxelTransformer.name}', not '{body.name}'.")
         size, contract = body.plain(), body.contract
         width = body.width
@@ -69,10 +69,9 @@ class MaskedModelling(Objective):
         self.block = Block(width, size["heads"], size["expansion"])
         self.level = nn.LayerNorm(width)
         self.leave = nn.Linear(width, 2 * contract.locals)
-        if body.voxel_features:
-            self.voxel_level = nn.LayerNorm(body.voxel_features)
-            self.voxel_enter = nn.Linear(body.voxel_features, width)
-            self.voxel_leave = nn.Linear(width, 1)
+        self.voxel_level = nn.LayerNorm(body.voxel_features)
+        self.voxel_enter = nn.Linear(body.voxel_features, width)
+        self.voxel_leave = nn.Linear(width, 1)
 
     def forward(self, batch: Patches, generator: Generator) -> Tensor:
         """Return the loss of hiding some of each event's patches, and some energies."""
@@ -89,22 +88,15 @@ class MaskedModelling(Objective):
             dimmed: bool (voxel,), the voxels of all other patches whose energy is predicted.
         """
         seen, dimmed = patches.keep(~hidden), dimmed[~hidden[patches.voxel_patch]]
-        voxels, encoded = self._encode(seen, dimmed)
+        assert isinstance(self.body, VoxelTransformer)
+        voxels, layers = self.body.layers(seen, seen.value.masked_fill(dimmed, 0.0))
+        encoded = layers[-1]
         full = self.unknown.expand(len(hidden), -1).clone()
         full[~hidden] = self.enter(encoded)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
         decoded = self.block(full + self.position(patches), place, ragged)
         total = self._patches(patches, hidden, self.leave(self.level(decoded[hidden])))
-        if voxels is not None:
-            total = total + self._voxels(seen, dimmed, voxels, encoded)
-        return total
-
-    def _encode(self, seen: Patches, dimmed: Tensor) -> tuple[Tensor | None, Tensor]:
-        if isinstance(self.body, VoxelTransformer):
-            voxels, layers = self.body.layers(seen, seen.value.masked_fill(dimmed, 0.0))
-            return voxels, layers[-1]
-        assert isinstance(self.body, PatchTransformer)
-        return None, self.body.layers(seen)[-1]
+        return total + self._voxels(seen, dimmed, voxels, encoded)
 
     def _patches(self, patches: Patches, hidden: Tensor, answer: Tensor) -> Tensor:
         """Return the loss of the voxels of hidden patches from what is answered of them, (hidden patch, 2 places)."""
