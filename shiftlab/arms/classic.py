@@ -199,7 +199,8 @@ def _block_rows(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
     """Return quantities, class and weight (voxels times class weight), one row per block and class in it."""
     generator = torch.Generator().manual_seed(keyed(seed, "blocks"))
-    rows = data.seen[torch.randperm(len(data.seen), generator=generator)[: recipe.voxel_events]]
+    own = data.rows[task.name]
+    rows = own[torch.randperm(len(own), generator=generator)[: recipe.voxel_events]]
     quantities, classes, weights = [], [], []
     for chunk in torch.split(rows.sort().values, 256):
         summaries, label = data.summaries(chunk)
