@@ -69,7 +69,7 @@ def test_a_refusal_is_one_line_and_nothing_is_written(tmp_path):
     done = shiftlab("run", "study=dmo", folder=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == "shiftlab: unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, wires.\n"
+    assert done.stderr == "shiftlab: unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, minerva, wires.\n"
     assert list(tmp_path.iterdir()) == []
 
 

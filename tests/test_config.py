@@ -44,9 +44,16 @@ def files() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("group", "option"), files())
 def test_every_configuration_file_composes_and_builds(words, group, option):
     plugin = {"joblib": "hydra-joblib-launcher", "slurm": "hydra-submitit-launcher"}.get(option)
-    if option in ("minerva_like", "minerva_tokens"):
-        (message,) = refusal(words, f"detector={option}")
-        assert "tokens, not images" in message
+    tokens = [word.replace("study=demo", "study=minerva") for word in words]
+    if group == "detector" and option.startswith("minerva"):
+        assert f"tasks.names: 'energy' is asked of images; detector '{option}' gives tokens." in refusal(
+            words, f"detector={option}"
+        )
+        if option != "minerva_like":  # has other nuisances than the study of tokens injects
+            assert study(tokens, f"detector={option}").name == "minerva"
+        return
+    if option in ("tokens", "minerva"):
+        assert study(tokens, *([f"{group}={option}"] if group != "study" else [])).name == "minerva"
         return
     if plugin and plugin not in {distribution.name for distribution in metadata.distributions()}:
         (message,) = refusal(words, f"launcher={option}")
@@ -145,12 +152,12 @@ def test_all_mistakes_are_named_at_once(words):
 
 def test_a_study_must_be_named():
     (line,) = refusal([])
-    assert line == "study: missing; say study=NAME. Allowed: demo, wires."
+    assert line == "study: missing; say study=NAME. Allowed: demo, minerva, wires."
 
 
 def test_an_unknown_study_is_answered_with_the_nearest():
     (line,) = refusal(["study=dmo"])
-    assert line == "unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, wires."
+    assert line == "unknown study 'dmo'. Did you mean 'demo'? Allowed: demo, minerva, wires."
 
 
 def test_a_displacement_beyond_a_physical_bound_is_refused(words):
@@ -232,7 +239,7 @@ def test_a_record_is_built_or_every_wrong_key_is_named(given_values):
 
 
 def test_options_are_the_files_of_a_group():
-    assert options("tasks") == ("all",)
+    assert options("tasks") == ("all", "tokens")
 
 
 def test_a_detector_of_the_configuration_is_at_hand_in_python():

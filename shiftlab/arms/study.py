@@ -25,7 +25,7 @@ from shiftlab.arms.pretraining import pretrain
 from shiftlab.arms.processes import Processes
 from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.spending import PRETRAINED, counted
-from shiftlab.arms.token_set import token_set
+from shiftlab.arms.token_set import TokenSet, token_set
 from shiftlab.arms.training import Deadline, Workshop
 from shiftlab.arms.training_set import TrainingSet, input_contract, training_set
 from shiftlab.detector import Detector
@@ -214,6 +214,8 @@ class _School:
         # Whatever an arm did with its events, say held some back to stop early: it has seen them all.
         arm.training_vertices = np.union1d(arm.training_vertices, events.vertex.cpu().numpy())
         arm.record.update(self.about, identity=workshop.identity, dataset=events.dataset, bodies=arm.bodies)
+        if isinstance(data, TokenSet):
+            arm.record["events_over_token_limit"] = int(data.too_long.sum())
         arm.record.setdefault("spent", counted({"all": {"wall_s": time.monotonic() - started}}))
         if self.recipe.labels:
             arm.record["labelled_keys"] = {

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from shiftlab.arms import foundations, load_arms
+from shiftlab.arms import Arm, foundations, load_arms
 from shiftlab.arms.coverage import seen_by
+from shiftlab.arms.token_contract import TokenContract
 from shiftlab.bias import Bias, bias
-from shiftlab.detector.recorder import recorder
+from shiftlab.detector import Detector
+from shiftlab.detector.recorder import Recorder, recorder
 from shiftlab.fit import FitResult, fit_all
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import write_json
@@ -86,6 +88,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     refuse_universes(detector, universes, events, muons)
     checkpoints = retrained(config, folder.path, device) if config.retrain else config.arms.checkpoints
     arms = load_arms(checkpoints, config.arms.names, config.arms.seeds)
+    recorded |= _over_limit(detector, events, arms)
     responses = respond(
         events,
         detector,
@@ -138,6 +141,16 @@ def _kept(recorded: Mapping[str, float]) -> str:
         f"detector: {recorded['tokens_per_event']:.1f} tokens an event, at most {recorded['most_tokens']:.0f}; "
         f"{recorded['empty_events']:.0f} of {recorded['events']:.0f} events have none"
     )
+
+
+def _over_limit(detector: Recorder, events: Any, arms: Sequence[Arm]) -> dict[str, float]:
+    """Return the fewest tokens that an arm was made for, and how many events have more; nothing for images."""
+    contracts: list[Any] = [arm.contract for arm in arms]
+    limits = [contract.maximum for contract in contracts if isinstance(contract, TokenContract)]
+    if isinstance(detector, Detector) or not limits:
+        return {}
+    counts = detector.image(detector.prepare(events)).counts
+    return {"token_limit": min(limits), "events_over_token_limit": int((counts > min(limits)).sum())}
 
 
 def _say(step: str, progress: bool) -> None:

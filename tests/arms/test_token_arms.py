@@ -133,6 +133,17 @@ def test_trees_see_the_globals_alone(trained, tokens):
     assert not np.array_equal(one, other)
 
 
+def test_pet2_is_an_arm_like_any_other(data, tokens, tmp_path):
+    pytest.importorskip("omnilearned.network", reason="needs shiftlab[peers]")
+    recipe = dataclasses.replace(RECIPE, network="pet2", body=32, head=32)
+    arm = arms().get("foundation").train(data, TASKS, 0, recipe, Workshop(tmp_path / "state", "pet2"))
+    arm.save(tmp_path)
+    given = judged(tokens)
+    one, other = (each.predict(given, None, TASKS) for each in (arm, arms().get("foundation").load(tmp_path, 0)))
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
 def test_pre_training_is_on_the_card_with_what_it_varied(trained):
     arm = arms().get("foundation").load(trained, 0)
     assert arm.foundation.card["objective"]["name"] == "classify_and_generate"
