@@ -266,6 +266,8 @@ class StudyConfig:
         chunk: Events per unit of work.
         workers: Processes that work at once; 0 takes one per core.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        most_tokens: Tokens of an event that a network is shown; an event with more is counted and answered as an empty
+            image is; None for no limit.
         retrain: Train afresh before evaluating, instead of loading the checkpoints.
         plugins: Loose Python files with effects, readers, tasks, arms or studies.
     """
@@ -286,6 +288,7 @@ class StudyConfig:
     chunk: int = field(default=256, metadata=_within(1, 100_000))
     workers: int = field(default=0, metadata=_within(0, 1024))
     device: str = "auto"
+    most_tokens: int | None = field(default=None, metadata=_within(1))
     retrain: bool = False
     plugins: tuple[Path, ...] = ()
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.summaries import Summaries, summarise
+from shiftlab.arms.token_limit import TokenLimit
 from shiftlab.errors import DataError
 from shiftlab.events.image import Image
 from shiftlab.tasks.event_summary import EventSummary
@@ -26,8 +27,12 @@ class Observation:
         contract: How voxels are grouped and transformed.
     """
 
-    def __init__(self, image: Image, truth: VoxelTruth | None, contract: InputContract) -> None:
+    def __init__(
+        self, image: Image, truth: VoxelTruth | None, contract: InputContract, limit: TokenLimit | None = None
+    ) -> None:
         """Join images and the truth of the same events; without truth, no task may ask for labels of voxels.
+
+        Events of more tokens than ``limit`` get the answers of empty images, and are counted (``left_out``).
 
         Raises:
             ConfigError: the lattice is not the contract's.
@@ -41,6 +46,7 @@ class Observation:
         self.image = contract.admit(image)
         self.contract = contract
         self._truth = truth
+        self._limit = limit or TokenLimit()
 
     @cached_property
     def patches(self) -> Patches:
@@ -49,10 +55,15 @@ class Observation:
 
     @cached_property
     def ascending(self) -> Tensor:
-        """int64 (event with voxels,): events by ascending number of patches; empty ones are left out."""
+        """int64 (event,): events by ascending number of patches; empty ones and too long ones are left out."""
         lengths = self.patches.lengths
         order = torch.argsort(lengths, stable=True)
-        return order[lengths[order] > 0]
+        return order[(lengths[order] > 0) & ~self.left_out[order]]
+
+    @cached_property
+    def left_out(self) -> Tensor:
+        """Bool (event,): events of more tokens than the limit; no network looks at them."""
+        return ~self._limit.fits(self.patches.lengths)
 
     @cached_property
     def sorted_patches(self) -> Patches:

@@ -216,6 +216,8 @@ class _School:
         arm.record.update(self.about, identity=workshop.identity, dataset=events.dataset, bodies=arm.bodies)
         if isinstance(data, TokenSet):
             arm.record["events_over_token_limit"] = int(data.too_long.sum())
+        if isinstance(arm, NetworkArm):
+            arm.record["augmentations"] = taught.augmentations
         arm.record.setdefault("spent", counted({"all": {"wall_s": time.monotonic() - started}}))
         if self.recipe.labels:
             arm.record["labelled_keys"] = {

@@ -15,6 +15,7 @@ from shiftlab.arms.observation import Observation
 from shiftlab.arms.summaries import Summaries
 from shiftlab.arms.token_batch import TokenBatch
 from shiftlab.arms.token_contract import TokenContract
+from shiftlab.arms.token_limit import TokenLimit
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens
@@ -35,7 +36,7 @@ class TokenObservation(Observation):
     image: Any
     contract: Any
 
-    def __init__(self, tokens: Tokens, contract: TokenContract) -> None:
+    def __init__(self, tokens: Tokens, contract: TokenContract, limit: TokenLimit | None = None) -> None:
         """Bring energies to the contract's unit; the tokens' own units say from which.
 
         Raises:
@@ -43,6 +44,7 @@ class TokenObservation(Observation):
         """
         self.image = contract.converted(tokens)
         self.contract = contract
+        self._limit = limit or TokenLimit()
 
     @cached_property
     def patches(self) -> Any:
@@ -96,7 +98,9 @@ def global_quantities(tokens: Tokens, contract: TokenContract) -> NDArray[np.flo
     return found
 
 
-def observe(recorded: Image | Tokens, truth: VoxelTruth | None, contract: Any) -> Observation:
+def observe(
+    recorded: Image | Tokens, truth: VoxelTruth | None, contract: Any, limit: TokenLimit | None = None
+) -> Observation:
     """Return what arms of a contract see of images or tokens.
 
     Raises:
@@ -106,8 +110,8 @@ def observe(recorded: Image | Tokens, truth: VoxelTruth | None, contract: Any) -
         wanted, given = ("images", "tokens") if isinstance(recorded, Tokens) else ("tokens", "images")
         raise ConfigError(f"arms: trained on {wanted}, but the detector gives {given}. Choose arms that fit it.")
     if isinstance(recorded, Tokens):
-        return TokenObservation(recorded, contract)
-    return Observation(recorded, truth, contract)
+        return TokenObservation(recorded, contract, limit)
+    return Observation(recorded, truth, contract, limit)
 
 
 def contract_of(plain: Any) -> Any:

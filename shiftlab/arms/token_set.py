@@ -39,6 +39,11 @@ class TokenSet(TrainingSet):
     contract: Any
 
     @property
+    def augmentations(self) -> dict[str, str]:
+        """Nothing: tokens are shown as they are."""
+        return {}
+
+    @property
     def too_long(self) -> Tensor:
         """Bool (event,): events of more tokens than the contract's maximum; they are trained on whole."""
         found: Tensor = self.contract.too_long(self.image)

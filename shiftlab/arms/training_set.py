@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
+from shiftlab.arms.augmentations import Grid, Mirror, declared
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.imaged import CHUNK, Imaged, imaged, input_contract, joined
 from shiftlab.arms.labelled import labelled
@@ -122,6 +123,11 @@ class TrainingSet:
     def mapped(self) -> bool:
         """Whether the images are mapped from a file."""
         return self.store is not None
+
+    @property
+    def augmentations(self) -> dict[str, str]:
+        """What ``batch`` varies from one showing of an event to the next, as a record declares it."""
+        return declared(Mirror(axes=("y",)), Grid())
 
     @property
     def seen(self) -> Tensor:

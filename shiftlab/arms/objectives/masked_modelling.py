@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from shiftlab.arms.augmentations import Grid, Mirror, declared
 from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
@@ -46,10 +47,7 @@ class MaskedModelling(Objective):
     """A body with the decoders that are thrown away after pre-training."""
 
     name = "masked_modelling"
-    augmentations: ClassVar[Mapping[str, str]] = {
-        "mirror": "y about the middle of the detector",
-        "grid": "patch grid moved by whole cells",
-    }
+    augmentations: ClassVar[Mapping[str, str]] = declared(Mirror(axes=("y",)), Grid())
 
     def __init__(self, body: Body) -> None:
         """Join a body and fresh decoders: one layer for hidden patches, one product for hidden energies.
@@ -92,7 +90,7 @@ class MaskedModelling(Objective):
         voxels, layers = self.body.layers(seen, seen.value.masked_fill(dimmed, 0.0))
         encoded = layers[-1]
         full = self.unknown.expand(len(hidden), -1).clone()
-        full[~hidden] = self.enter(encoded)
+        full[~hidden] = self.enter(encoded).to(full.dtype)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
         decoded = self.block(full + self.position(patches), place, ragged)
         total = self._patches(patches, hidden, self.leave(self.level(decoded[hidden])))

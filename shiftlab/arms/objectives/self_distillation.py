@@ -17,11 +17,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.augmentations import EnergyJitter, Grid, Mirror, Turn
+from shiftlab.arms.augmentations import EnergyJitter, Grid, Mirror, Turn, declared
 from shiftlab.arms.block import offsets_from_centroid
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
-from shiftlab.arms.coverage import declared
 from shiftlab.arms.objective import Objective
 from shiftlab.arms.patches import Patches
 from shiftlab.arms.ragged import Ragged
