@@ -94,7 +94,7 @@ class UniversePlan:
 class TrainPlan:
     """How the arms are trained; one presentation is one event shown to the network once.
 
-    All but ``minutes`` are the fields of the same name of ``shiftlab.arms.recipe.Recipe``, which says more.
+    All but ``minutes`` are the fields of the same name of ``shiftlab.arms.training.recipe.Recipe``, which says more.
 
     Attributes:
         body: Event presentations of the pre-training of the shared body.

@@ -98,9 +98,9 @@ def measure(cell: Cell, given: Ingredients) -> dict[str, Any]:
         DataError: a loss is not finite, or the arm has seen events that it is judged on.
     """
     from shiftlab.arms import arms
-    from shiftlab.arms.recipe import Recipe
-    from shiftlab.arms.study import with_labels
     from shiftlab.arms.training import Workshop
+    from shiftlab.arms.training.recipe import Recipe
+    from shiftlab.arms.training.study import with_labels
     from shiftlab.provenance import digest_json
     from shiftlab.tasks import named_tasks
 

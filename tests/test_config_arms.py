@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.config import compose_pretraining, compose_study
 from shiftlab.errors import ConfigError
 from shiftlab.plan import ArmPlan, TrainPlan

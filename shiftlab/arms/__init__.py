@@ -15,7 +15,7 @@ from shiftlab.arms.network import answer_together
 from shiftlab.arms.network_arm import NetworkArm, OneBody
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.token_limit import TokenLimit
-from shiftlab.arms.token_observation import observe
+from shiftlab.arms.tokens.observation import observe
 from shiftlab.errors import ConfigError
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens

@@ -16,9 +16,9 @@ from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.checkpoint import arm_folder, load_record, load_vertices, save_record, save_vertices
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.token_observation import contract_of
+from shiftlab.arms.tokens.observation import contract_of
 from shiftlab.arms.training import Workshop, keyed
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.provenance import write_text

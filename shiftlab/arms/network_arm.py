@@ -28,7 +28,7 @@ from shiftlab.arms.checkpoint import (
 from shiftlab.arms.foundation_model import FoundationModel, contract_from_plain, load_foundation, save_foundation
 from shiftlab.arms.network import Network
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.spending import PRETRAINED, parameters
+from shiftlab.arms.training.spending import PRETRAINED, parameters
 from shiftlab.errors import ConfigError
 from shiftlab.tasks import named_tasks
 from shiftlab.tasks.task import Task

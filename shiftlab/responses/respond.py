@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from shiftlab.arms import Arm
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.token_observation import observe
+from shiftlab.arms.tokens.observation import observe
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
 from shiftlab.detector.recorder import Recorder

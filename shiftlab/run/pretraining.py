@@ -14,11 +14,11 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from shiftlab.arms.foundation_model import is_foundation, load_foundation, save_foundation
-from shiftlab.arms.image_store import ImageStore, TrainingFile, made_of
-from shiftlab.arms.image_store_making import store_images
-from shiftlab.arms.pretraining import pretrain
-from shiftlab.arms.processes import Processes
+from shiftlab.arms.images.store import ImageStore, TrainingFile, made_of
+from shiftlab.arms.images.store_making import store_images
 from shiftlab.arms.training import Deadline, Workshop
+from shiftlab.arms.training.pretraining import pretrain
+from shiftlab.arms.training.processes import Processes
 from shiftlab.detector import Detector
 from shiftlab.errors import RunError
 from shiftlab.events.splits import Manifest

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from shiftlab.arms import Arm, foundations, load_arms
 from shiftlab.arms.coverage import seen_by
-from shiftlab.arms.token_contract import TokenContract
+from shiftlab.arms.tokens.contract import TokenContract
 from shiftlab.bias import Bias, bias
 from shiftlab.detector import Detector
 from shiftlab.detector.recorder import Recorder, recorder

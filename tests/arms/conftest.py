@@ -9,9 +9,9 @@ import torch
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.foundation import Foundation
-from shiftlab.arms.network_training import seeded
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.scratch import Scratch
+from shiftlab.arms.training.networks import seeded
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import TrainingSet, training_set
 from shiftlab.detector import Detector, detector
 from shiftlab.events import Deposits, EventTable, Image

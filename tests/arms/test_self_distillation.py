@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from shiftlab.arms.augmentations import EnergyJitter, _placed
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.network_training import seeded
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.objectives.self_distillation import Draws, Prototypes, SelfDistillation, sinkhorn
 from shiftlab.arms.patches import group
-from shiftlab.arms.presentation import presentations
 from shiftlab.arms.training import train
-from shiftlab.arms.training_run import Run
+from shiftlab.arms.training.networks import seeded
+from shiftlab.arms.training.presentation import presentations
+from shiftlab.arms.training.run import Run
 from shiftlab.arms.views import Crops, brightened, crop, hidden_blocks, picked, recentred, turned
 from shiftlab.errors import ConfigError, RunError
 

@@ -9,8 +9,8 @@ import torch
 
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.network import Network
-from shiftlab.arms.network_training import seeded, task_loss
 from shiftlab.arms.observation import Observation
+from shiftlab.arms.training.networks import seeded, task_loss
 from shiftlab.arms.training_set import TrainingSet, training_set
 from shiftlab.detector import NOMINAL, Detector
 from shiftlab.errors import DataError

@@ -7,11 +7,11 @@ import torch
 
 from shiftlab.arms.foundation import Foundation
 from shiftlab.arms.network import Network
-from shiftlab.arms.network_training import fit_heads, seeded
 from shiftlab.arms.objectives.masked_modelling import MaskedModelling, hide
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.scratch import Scratch
 from shiftlab.arms.training import Deadline, Run, Workshop, keyed, presentations, train
+from shiftlab.arms.training.networks import fit_heads, seeded
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.errors import DataError, RunError
 from shiftlab.tasks import named_tasks
 

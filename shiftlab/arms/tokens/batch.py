@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from shiftlab.arms.token_contract import KINEMATICS, TokenContract, order_of
+from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract, order_of
 from shiftlab.events.ragged import ragged_rows
 from shiftlab.events.tokens import Tokens
 

@@ -28,7 +28,7 @@ class Progress:
 
     Attributes:
         losses: Loss of each step.
-        rows: Rows of its curve (``shiftlab.arms.curves``).
+        rows: Rows of its curve (``shiftlab.arms.training.curves``).
         samples: Presentations.
         tokens: Tokens shown, 0 when the loss does not tell.
         flops: Operations of all steps; those of steps between measured ones are taken by their size.

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.imaged import Imaged
+from shiftlab.arms.images.imaged import Imaged
 from shiftlab.arms.training_set import Stored, TrainingSet, asked_of_voxels, with_targets
 from shiftlab.detector import Detector
 from shiftlab.errors import DataError, RunError
@@ -94,7 +94,8 @@ def _source(detector: Detector, tasks: Sequence[Task]) -> str:
 
     root = Path(str(shiftlab.__file__)).parent
     files = [file for room in ("events", "detector", "tasks") for file in sorted((root / room).rglob("*.py"))]
-    files += [root / "units.py", root / "arms" / "imaged.py", root / "arms" / "image_summary.py"]
+    images = root / "arms" / "images"
+    files += [root / "units.py", images / "imaged.py", images / "summary.py"]
     plugged = {Path(inspect.getfile(type(one))) for one in (*detector.effects, *tasks)}
     files += sorted(plugged - set(files), key=str)
     return digest_json([catalogue_version(), *(digest_file(file) for file in files)])

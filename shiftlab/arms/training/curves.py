@@ -23,7 +23,8 @@ COLUMNS: Final = (
 """Columns of a curve's file; one row for each validation.
 
 step: optimiser steps done. samples: presentations of events. tokens: tokens shown. flops: operations, forward and
-backward (``shiftlab.arms.flops``). wall_s: seconds in steps, without validations and writes, over all resumptions.
+backward (``shiftlab.arms.training.flops``). wall_s: seconds in steps, without validations and writes, over all
+resumptions.
 train_loss: mean since the previous row. validation_loss: on held-out vertices. learning_rate: of the row's last step.
 epoch: presentations over distinct events. What is not known is empty.
 """

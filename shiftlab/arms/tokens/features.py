@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from shiftlab.arms.encoded import Encoded
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import TokenContract
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import TokenContract
 
 __all__ = ["encoded_tokens", "standard_numbers", "standard_values"]
 

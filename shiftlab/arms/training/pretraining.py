@@ -9,15 +9,15 @@ from typing import Any, Final
 import torch
 from torch import Generator, Tensor
 
-from shiftlab.arms.ahead import draws
 from shiftlab.arms.foundation_model import FoundationModel
-from shiftlab.arms.network_training import divided, judge, seeded
 from shiftlab.arms.objective import Objective
 from shiftlab.arms.objectives import objectives
-from shiftlab.arms.processes import Processes
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.spending import counted, parameters, spent
 from shiftlab.arms.training import Measured, Workshop, presentations, train
+from shiftlab.arms.training.ahead import draws
+from shiftlab.arms.training.networks import divided, judge, seeded
+from shiftlab.arms.training.processes import Processes
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.spending import counted, parameters, spent
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.provenance import versions
 

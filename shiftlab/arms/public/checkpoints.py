@@ -17,9 +17,9 @@ from shiftlab.arms.bodies.polar_mae import PARTS, POLAR_MAE_AUGMENTATIONS, POLAR
 from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import load_record, save_record
 from shiftlab.arms.foundation_model import FoundationModel, save_foundation
-from shiftlab.arms.point_contract import PointContract
-from shiftlab.arms.public_config import nested, stated
-from shiftlab.arms.public_files import PublicCheckpoint, read_public, read_safetensors
+from shiftlab.arms.public.config import nested, stated
+from shiftlab.arms.public.files import PublicCheckpoint, read_public, read_safetensors
+from shiftlab.arms.public.point_contract import PointContract
 from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.provenance import digest_file, write_whole
 

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 
 from shiftlab.arms.plugins import LoadedPlugins
-from shiftlab.arms.presentation import keyed
-from shiftlab.arms.training_run import Run
+from shiftlab.arms.training.presentation import keyed
+from shiftlab.arms.training.run import Run
 from shiftlab.errors import RunError
 
 if TYPE_CHECKING:

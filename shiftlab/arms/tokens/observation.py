@@ -13,9 +13,9 @@ from torch import Tensor
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.summaries import Summaries
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import TokenContract
 from shiftlab.arms.token_limit import TokenLimit
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import TokenContract
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens

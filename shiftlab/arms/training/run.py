@@ -44,7 +44,7 @@ class Run:
         every: Seconds between two writes of the state.
         deadline: When to stop.
         advance: Called with the number of events of each step.
-        curve: CSV file of the training curve (``shiftlab.arms.curves``); none is written when None.
+        curve: CSV file of the training curve (``shiftlab.arms.training.curves``); none is written when None.
         tell: Called with the loss of each step.
     """
 

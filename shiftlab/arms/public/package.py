@@ -7,7 +7,7 @@ import importlib.util
 from types import ModuleType
 from typing import Any, Final
 
-from shiftlab.arms.point_contract import PointContract
+from shiftlab.arms.public.point_contract import PointContract
 from shiftlab.errors import ConfigError
 
 __all__ = ["public_module", "require_points"]

@@ -21,12 +21,12 @@ from shiftlab.arms.arm import Arm
 from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
 from shiftlab.arms.network_arm import NetworkArm
-from shiftlab.arms.pretraining import pretrain
-from shiftlab.arms.processes import Processes
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.spending import PRETRAINED, counted
-from shiftlab.arms.token_set import TokenSet, token_set
+from shiftlab.arms.tokens.set import TokenSet, token_set
 from shiftlab.arms.training import Deadline, Workshop
+from shiftlab.arms.training.pretraining import pretrain
+from shiftlab.arms.training.processes import Processes
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.spending import PRETRAINED, counted
 from shiftlab.arms.training_set import TrainingSet, input_contract, training_set
 from shiftlab.detector import Detector
 from shiftlab.detector.recorder import Recorder
@@ -271,8 +271,8 @@ class _School:
 def with_labels(data: TrainingSet, labels: int, seed: int) -> TrainingSet:
     """Return the training set with ``labels`` labelled events of each task; 0 keeps all.
 
-    The events of fewer labels are among those of more (``shiftlab.arms.labelled``), and all arms of a seed get the
-    same ones.
+    The events of fewer labels are among those of more (``shiftlab.arms.training.labelled``), and all arms of a seed
+    get the same ones.
 
     Raises:
         DataError: a task has fewer events than that.

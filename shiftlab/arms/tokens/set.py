@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from shiftlab.arms.summaries import Summaries
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import TokenContract
-from shiftlab.arms.token_observation import TokenObservation, global_quantities
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import TokenContract
+from shiftlab.arms.tokens.observation import TokenObservation, global_quantities
 from shiftlab.arms.training_set import Batch, TrainingSet
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.tokens import Tokens

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.image_summary import image_summary
+from shiftlab.arms.images.summary import image_summary
 from shiftlab.detector import NOMINAL, Detector
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.image import Image

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from shiftlab.arms.imaged import Imaged
+from shiftlab.arms.images.imaged import Imaged
 from shiftlab.events.deposits import joint_dataset
 from shiftlab.events.sample.columns import json_text
 from shiftlab.events.sample.digest import content_digest, dataset_entry

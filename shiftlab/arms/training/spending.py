@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from torch import nn
 
-from shiftlab.arms.curves import Curve
 from shiftlab.arms.training import Run
+from shiftlab.arms.training.curves import Curve
 from shiftlab.errors import ConfigError
 
 __all__ = ["PRETRAINED", "Account", "accounts", "as_rows", "counted", "in_columns", "parameters", "spent", "total"]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from shiftlab.arms.image_store import ImageStore, TrainingFile, described, made_of, store_path
-from shiftlab.arms.image_store_writing import holds_chunk, write_chunk, write_store
-from shiftlab.arms.imaged import CHUNK, imaged, input_contract
+from shiftlab.arms.images.imaged import CHUNK, imaged, input_contract
+from shiftlab.arms.images.store import ImageStore, TrainingFile, described, made_of, store_path
+from shiftlab.arms.images.store_writing import holds_chunk, write_chunk, write_store
 from shiftlab.arms.plugins import LoadedPlugins
 from shiftlab.arms.training_set import asked_of_voxels
 from shiftlab.detector import Detector

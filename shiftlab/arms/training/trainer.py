@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shiftlab.arms.curves import write_curve, write_origin
-from shiftlab.arms.flops import metered
-from shiftlab.arms.presentation import held_out, keyed, presentations
-from shiftlab.arms.processes import Processes
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.training_run import Deadline, Loss, Measured, Run, Workshop
-from shiftlab.arms.training_state import Progress, Standing
+from shiftlab.arms.training.curves import write_curve, write_origin
+from shiftlab.arms.training.flops import metered
+from shiftlab.arms.training.presentation import held_out, keyed, presentations
+from shiftlab.arms.training.processes import Processes
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.run import Deadline, Loss, Measured, Run, Workshop
+from shiftlab.arms.training.state import Progress, Standing
 from shiftlab.errors import DataError
 
 __all__ = ["Deadline", "Loss", "Measured", "Run", "Workshop", "held_out", "keyed", "presentations", "train"]

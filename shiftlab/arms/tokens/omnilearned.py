@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from shiftlab.arms.bodies.pet2 import Pet2
 from shiftlab.arms.checkpoint import load_record, save_record
-from shiftlab.arms.token_contract import KINEMATICS, TokenContract
+from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
 from shiftlab.errors import ConfigError
 from shiftlab.provenance import digest_file, write_whole
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shiftlab.arms.presentation import keyed
+from shiftlab.arms.training.presentation import keyed
 from shiftlab.errors import ConfigError
 from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.task import family

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import KINEMATICS, TokenContract
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
 
 __all__ = ["along", "flow_loss", "noise", "times"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from shiftlab.arms.point_contract import PointContract
+from shiftlab.arms.public.point_contract import PointContract
 from shiftlab.errors import ConfigError
 
 __all__ = ["nested", "stated"]

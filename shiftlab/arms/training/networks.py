@@ -10,10 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from shiftlab.arms.network import Network
-from shiftlab.arms.presentation import held_out
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.spending import counted, spent
 from shiftlab.arms.training import Measured, Run, Workshop, keyed, presentations, train
+from shiftlab.arms.training.presentation import held_out
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.spending import counted, spent
 from shiftlab.arms.training_set import Batch, TrainingSet
 from shiftlab.errors import DataError
 from shiftlab.tasks.particle_task import ParticleTask
