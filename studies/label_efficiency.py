@@ -112,7 +112,7 @@ def measure(cell: Cell, given: Ingredients) -> dict[str, Any]:
     resting = {"foundation": given.foundation} if kind.pretrained else {}
     rests = given.foundation.digest if kind.pretrained and given.foundation is not None else ""
     identity = digest_json([recipe.plain(), rests, cell.arm, cell.seed])
-    workshop = Workshop(given.folder / ".training", identity)
+    workshop = Workshop(given.folder / "state", identity, curves=given.folder / "curves")
     taught = with_labels(given.data, cell.labels, cell.seed)
     arm = kind.train(taught, tasks, cell.seed, recipe, workshop, **resting)
     arm.refuse_training_vertices(given.evaluation.events)
