@@ -123,17 +123,17 @@ def train_study(
         "recipe": recipe.plain(),
         "trained_tasks": [task.name for task in tasks],
     }
-    school = _School(folder, about, recipe, tuple(tasks), given, Deadline(started + 60 * minutes))
-    missing = [(kind, seed) for seed in seeds for kind in kinds if not school.has(kind, seed)]
+    trainings = _Trainings(folder, about, recipe, tuple(tasks), given, Deadline(started + 60 * minutes))
+    missing = [(kind, seed) for seed in seeds for kind in kinds if not trainings.has(kind, seed)]
     if not missing:
         return folder
-    total = len(deposits) + school.presented(missing)
+    total = len(deposits) + trainings.presented(missing)
     hidden = _hidden(progress) if processes.first else True
     with tqdm(total=total, unit="event", disable=hidden, desc="images", smoothing=0.05) as bar:
         data = _training_data(deposits, detector, tasks, bar.update).to(device)
         for kind, seed in missing:
             bar.set_description(f"{kind.name} seed {seed}")
-            school.train(kind, seed, data, bar)
+            trainings.train(kind, seed, data, bar)
     shutil.rmtree(folder / _STATE, ignore_errors=True)
     return folder
 
@@ -152,7 +152,7 @@ def _training_data(
 
 
 @dataclass(frozen=True)
-class _School:
+class _Trainings:
     """What all trainings of one study share.
 
     Attributes:
