@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.parts import Parts
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.summaries import Summaries, summarise
 from shiftlab.arms.token_limit import TokenLimit
@@ -69,6 +70,18 @@ class Observation:
     def sorted_patches(self) -> Patches:
         """Patches of the events of ``ascending``."""
         return self.patches.take(self.ascending)
+
+    def parts(self, chosen: Tensor) -> Parts:
+        """Return the batches of some events, bool (event of ``ascending``,); the same ones for every network."""
+        key = chosen.cpu().numpy().tobytes()
+        if key not in self._parts:
+            whole = bool(chosen.all())
+            self._parts[key] = Parts.of(self.sorted_patches if whole else self.patches.take(self.ascending[chosen]))
+        return self._parts[key]
+
+    @cached_property
+    def _parts(self) -> dict[bytes, Parts]:
+        return {}
 
     @cached_property
     def matched(self) -> MatchedTruth:

@@ -27,7 +27,7 @@ from torch import Tensor
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
 from shiftlab.arms.heads import head_for
-from shiftlab.arms.network import batches
+from shiftlab.arms.parts import batches
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.ragged import Ragged

@@ -8,7 +8,7 @@ import torch
 
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.network import batches
+from shiftlab.arms.parts import batches
 from shiftlab.arms.patches import group
 from shiftlab.events import EventTable, Image
 

@@ -325,4 +325,4 @@ class SelfDistillation(Objective):
 
 def _embedded(body: VoxelTransformer, patches: Patches) -> Tensor:
     """Return (patch, width): what each patch holds, without its place."""
-    return body.tokens(patches, body.stem(patches, patches.value))
+    return body.tokens(patches, body.stem(patches, patches.around))
