@@ -94,7 +94,7 @@ class UniversePlan:
 class TrainPlan:
     """How the arms are trained; one presentation is one event shown to the network once.
 
-    All but ``minutes`` are the fields of the same name of ``shiftlab.arms.recipe.Recipe``, which says more.
+    All but ``minutes`` are the fields of the same name of ``shiftlab.arms.training.recipe.Recipe``, which says more.
 
     Attributes:
         body: Event presentations of the pre-training of the shared body.
@@ -170,7 +170,7 @@ class ArmPlan:
         seeds: Training seeds; each has its own checkpoint.
         checkpoints: Folder with the trained arms.
         train: How long they are trained.
-        body: Network of all arms that have one; None takes the foundation model's, else ``patch_transformer``.
+        body: Network of all arms that have one; None takes the foundation model's, else ``voxel_transformer``.
         size: Its size; None takes the foundation model's, else ``tiny``.
         objective: Objective of the pre-training.
         foundation: Folder of the foundation model of all seeds; None pre-trains one for each seed.
@@ -213,7 +213,7 @@ class PretrainingArms:
         train: How long; only what concerns the pre-training is used.
     """
 
-    body: str = "patch_transformer"
+    body: str = "voxel_transformer"
     size: str = "tiny"
     objective: str = "masked_modelling"
     seed: int = field(default=0, metadata=_within(0))
@@ -266,6 +266,8 @@ class StudyConfig:
         chunk: Events per unit of work.
         workers: Processes that work at once; 0 takes one per core.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        most_tokens: Tokens of an event that a network is shown; an event with more is counted and answered as an empty
+            image is; None for no limit.
         retrain: Train afresh before evaluating, instead of loading the checkpoints.
         plugins: Loose Python files with effects, readers, tasks, arms or studies.
     """
@@ -286,6 +288,7 @@ class StudyConfig:
     chunk: int = field(default=256, metadata=_within(1, 100_000))
     workers: int = field(default=0, metadata=_within(0, 1024))
     device: str = "auto"
+    most_tokens: int | None = field(default=None, metadata=_within(1))
     retrain: bool = False
     plugins: tuple[Path, ...] = ()
 

@@ -76,14 +76,16 @@ class Ingredients:
 
     Attributes:
         data: Labelled events.
-        foundation: The foundation model.
+        foundation: The foundation model; None where no arm of this process rests on it.
+        body: Name and size of all networks.
         evaluation: Events that are judged.
         detector: Their detector.
         folder: Where results and unfinished trainings lie.
     """
 
     data: TrainingSet
-    foundation: FoundationModel
+    foundation: FoundationModel | None
+    body: tuple[str, str | dict[str, Any]]
     evaluation: Deposits
     detector: Detector
     folder: Path
@@ -96,20 +98,21 @@ def measure(cell: Cell, given: Ingredients) -> dict[str, Any]:
         DataError: a loss is not finite, or the arm has seen events that it is judged on.
     """
     from shiftlab.arms import arms
-    from shiftlab.arms.recipe import Recipe
-    from shiftlab.arms.study import with_labels
     from shiftlab.arms.training import Workshop
+    from shiftlab.arms.training.recipe import Recipe
+    from shiftlab.arms.training.study import with_labels
     from shiftlab.provenance import digest_json
     from shiftlab.tasks import named_tasks
 
     kind = arms().get(cell.arm)
     tasks = named_tasks(tuple(STATISTICS))
     shown = LABELS[cell.labels]
-    body = given.foundation.body
-    recipe = Recipe(head=shown, scratch=shown, finetune=shown, labels=cell.labels, network=body.name, size=body.plain())
+    network, size = given.body
+    recipe = Recipe(head=shown, scratch=shown, finetune=shown, labels=cell.labels, network=network, size=size)
     resting = {"foundation": given.foundation} if kind.pretrained else {}
-    identity = digest_json([recipe.plain(), given.foundation.digest, cell.arm, cell.seed])
-    workshop = Workshop(given.folder / ".training", identity)
+    rests = given.foundation.digest if kind.pretrained and given.foundation is not None else ""
+    identity = digest_json([recipe.plain(), rests, cell.arm, cell.seed])
+    workshop = Workshop(given.folder / "state", identity, curves=given.folder / "curves")
     taught = with_labels(given.data, cell.labels, cell.seed)
     arm = kind.train(taught, tasks, cell.seed, recipe, workshop, **resting)
     arm.refuse_training_vertices(given.evaluation.events)
@@ -249,6 +252,7 @@ _WORDS: Final = {
 def _measure(given: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from shiftlab.arms import arms
     from shiftlab.arms.foundation_model import load_foundation
     from shiftlab.arms.training_set import input_contract, training_set
     from shiftlab.detector import detector
@@ -262,13 +266,16 @@ def _measure(given: argparse.Namespace) -> int:
     if not missing:
         return 0
     pixel = detector("pixel_lar")
-    foundation = load_foundation(given.foundation, input_contract(pixel))
+    foundation, body = None, ("voxel_transformer", given.size)
+    if any(arms().get(cell.arm).pretrained for cell in missing):
+        foundation = load_foundation(given.foundation, input_contract(pixel))
+        body = (foundation.body.name, foundation.body.plain())
     evaluation = read(given.evaluation)
     judged_events = [i for i, name in enumerate(evaluation.events.sample) if name != "calibration_muon"]
     events = read(given.train)
     with tqdm(total=len(events), desc="images", unit="event") as bar:
         data = training_set(events, pixel, named_tasks(tuple(STATISTICS)), bar.update)
-    given_all = Ingredients(data, foundation, evaluation.take(judged_events), pixel, given.out)
+    given_all = Ingredients(data, foundation, body, evaluation.take(judged_events), pixel, given.out)
     for cell in tqdm(missing, unit="training"):
         folder = given.out / ".training" / f"{number}of{parts}"
         write_json(cell.file(given.out), measure(cell, replace(given_all, folder=folder)))
@@ -292,6 +299,7 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument("--train", type=Path, required=True, help="sample of labelled events")
     measuring.add_argument("--evaluation", type=Path, default=Path("studies/samples/lar_evaluation.h5"))
     measuring.add_argument("--foundation", type=Path, default=Path("studies/checkpoints/foundation"))
+    measuring.add_argument("--size", default="tiny", help="of the networks, where no arm rests on the foundation model")
     measuring.add_argument("--out", type=Path, default=Path("outputs/label_efficiency"))
     measuring.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     measuring.add_argument("--labels", nargs="+", type=int, default=list(LABELS), choices=list(LABELS), help="0: all")

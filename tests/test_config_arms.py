@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.config import compose_pretraining, compose_study
 from shiftlab.errors import ConfigError
 from shiftlab.plan import ArmPlan, TrainPlan
@@ -25,11 +25,11 @@ def test_the_default_plan_is_the_default_recipe():
 
 def test_every_number_of_the_plan_reaches_the_recipe():
     plan = ArmPlan(
-        ("foundation",), body="patch_transformer", size="small", train=TrainPlan(labels=10, ema=0.99, pieces=2)
+        ("foundation",), body="voxel_transformer", size="small", train=TrainPlan(labels=10, ema=0.99, pieces=2)
     )
     recipe = recipe_of(plan)
     assert (recipe.network, recipe.size, recipe.labels, recipe.ema, recipe.pieces) == (
-        "patch_transformer",
+        "voxel_transformer",
         "small",
         10,
         0.99,
@@ -49,8 +49,8 @@ def test_the_demo_keeps_its_arms_and_every_names_all_with_five_seeds():
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("arms.body=patch_transformr", "arms.body: unknown body 'patch_transformr'. Did you mean 'patch_transformer'"),
-        ("arms.size=tinny", "arms.size: unknown size of body patch_transformer 'tinny'. Did you mean 'tiny'"),
+        ("arms.body=voxel_transformr", "arms.body: unknown body 'voxel_transformr'. Did you mean 'voxel_transformer'"),
+        ("arms.size=tinny", "arms.size: unknown size of body voxel_transformer 'tinny'. Did you mean 'tiny'"),
         ("arms.objective=masked", "arms.objective: unknown objective 'masked'. Did you mean 'masked_modelling'"),
         ("arms.train.finetune_rate=0.01", "arms.train.finetune_rate: 0.01 is given"),
         ("arms.train.frozen=1.5", "arms.train.frozen: 1.5 is given; at most 0.9 is wanted"),

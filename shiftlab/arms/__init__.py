@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,8 @@ from shiftlab.arms.contract import InputContract
 from shiftlab.arms.network import answer_together
 from shiftlab.arms.network_arm import NetworkArm, OneBody
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.token_observation import observe
+from shiftlab.arms.token_limit import TokenLimit
+from shiftlab.arms.tokens.observation import observe
 from shiftlab.errors import ConfigError
 from shiftlab.events.image import Image
 from shiftlab.events.tokens import Tokens
@@ -31,6 +33,7 @@ __all__ = [
     "body_passes",
     "foundations",
     "load_arms",
+    "observe_all",
     "predict_all",
 ]
 
@@ -98,20 +101,31 @@ def foundations(arms: Sequence[Arm]) -> dict[str, dict[str, str]]:
     return found
 
 
+def observe_all(
+    arms: Sequence[Arm], image: Image | Tokens, truth: VoxelTruth | None, limit: TokenLimit | None = None
+) -> dict[Any, Observation]:
+    """Return what the arms see of one chunk, by input contract; see ``Observation`` for ``limit``."""
+    return {
+        contract: observe(image, truth, contract, limit) for contract in dict.fromkeys(arm.contract for arm in arms)
+    }
+
+
 def predict_all(
-    arms: Sequence[Arm], image: Image | Tokens, truth: VoxelTruth | None, tasks: Sequence[Task]
+    arms: Sequence[Arm],
+    image: Image | Tokens,
+    truth: VoxelTruth | None,
+    tasks: Sequence[Task],
+    seen: Mapping[Any, Observation] | None = None,
 ) -> list[Outputs]:
     """Return what ``Arm.predict`` returns for each arm, in their order.
 
     Voxels are grouped, laid beside the truth and summarised once for all arms of one input contract, and
-    a frozen body that several arms rest on looks at each event once.
+    a frozen body that several arms rest on looks at each event once. ``seen`` is what ``observe_all`` gives.
     """
-    seen: dict[InputContract, Observation] = {}
+    seen = observe_all(arms, image, truth) if seen is None else seen
     answers: dict[int, Outputs] = {}
     for group in body_groups(arms):
         contract = arms[group[0]].contract
-        if contract not in seen:
-            seen[contract] = observe(image, truth, contract)
         together = [arm for arm in (arms[place] for place in group) if isinstance(arm, OneBody)]
         if len(together) < 2:
             answers[group[0]] = arms[group[0]].answer(seen[contract], tasks)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from shiftlab.arms.image_summary import image_summary
-from shiftlab.arms.imaged import Imaged
-from shiftlab.arms.token_set import TokenSet
+from shiftlab.arms.images.imaged import Imaged
+from shiftlab.arms.images.summary import image_summary
+from shiftlab.arms.tokens.set import TokenSet
 from shiftlab.arms.training_set import TrainingSet, with_targets
 from shiftlab.tasks.task import Task
 

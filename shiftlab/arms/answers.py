@@ -14,6 +14,7 @@ from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.particle_task import Found, ParticleTask
 from shiftlab.tasks.set_loss import SetAnswer
 from shiftlab.tasks.task import Task, VoxelTask
+from shiftlab.tasks.voxel_truth import NONE
 
 __all__ = ["Answer", "blank"]
 
@@ -67,7 +68,8 @@ class _OfVoxels(Answer):
 
     def __init__(self, task: VoxelTask, voxels: int, device: torch.device) -> None:
         self._task = task
-        self._called = torch.zeros(voxels, dtype=torch.int64, device=device)
+        # A voxel that no network was shown counts as lost, not as the first class.
+        self._called = torch.full((voxels,), NONE, dtype=torch.int64, device=device)
         self._probability = torch.zeros(voxels, device=device)
 
     def fill(self, raw: Tensor | SetAnswer, first: int, last: int, order: Tensor) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.token_observation import observe
+from shiftlab.arms.tokens.observation import observe
 from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import EventTable, dataset_names

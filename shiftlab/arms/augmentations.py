@@ -26,6 +26,7 @@ __all__ = [
     "Turn",
     "VoxelJitter",
     "augment",
+    "declared",
 ]
 
 
@@ -372,3 +373,11 @@ def _placed(image: Image, index: Tensor) -> Augmented:
 def _scaled(image: Image, factor: Tensor) -> Augmented:
     scaled = replace(image, charge=image.charge * factor, energy=image.energy * factor)
     return Augmented(scaled, torch.arange(len(factor), device=factor.device))
+
+
+def declared(*augmentations: Augmentation) -> dict[str, str]:
+    """Return what a record says of them: words by their names, and what they cover by nuisance or effect."""
+    found = {one.name: one.words for one in augmentations}
+    for one in augmentations:
+        found |= one.covers
+    return found

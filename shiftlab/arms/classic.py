@@ -16,9 +16,9 @@ from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.checkpoint import arm_folder, load_record, load_vertices, save_record, save_vertices
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.token_observation import contract_of
+from shiftlab.arms.tokens.observation import contract_of
 from shiftlab.arms.training import Workshop, keyed
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.provenance import write_text
@@ -200,7 +200,8 @@ def _block_rows(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
     """Return quantities, class and weight (voxels times class weight), one row per block and class in it."""
     generator = torch.Generator().manual_seed(keyed(seed, "blocks"))
-    rows = data.seen[torch.randperm(len(data.seen), generator=generator)[: recipe.voxel_events]]
+    own = data.rows[task.name]
+    rows = own[torch.randperm(len(own), generator=generator)[: recipe.voxel_events]]
     quantities, classes, weights = [], [], []
     for chunk in torch.split(rows.sort().values, 256):
         summaries, label = data.summaries(chunk)

@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from shiftlab.arms.arm import Arm
-from shiftlab.arms.augmentations import Augmentation
 from shiftlab.detector.nuisances import Nuisance
 from shiftlab.errors import ConfigError
 
-__all__ = ["Coverage", "coverage", "declared", "seen_by"]
+__all__ = ["Coverage", "coverage", "seen_by"]
 
 _GRAMMAR: Final = re.compile(r"(inside|partly)(?: ([\d.]+)\.\.([\d.]+))?: (.+)", re.DOTALL)
-
-
-def declared(*augmentations: Augmentation) -> dict[str, str]:
-    """Return what a record says of them: words by their names, and what they cover by nuisance or effect."""
-    found = {one.name: one.words for one in augmentations}
-    for one in augmentations:
-        found |= one.covers
-    return found
 
 
 @dataclass(frozen=True)

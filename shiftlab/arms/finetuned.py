@@ -11,11 +11,11 @@ from shiftlab.arms.body import Body
 from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.network import Network
 from shiftlab.arms.network_arm import BodyPerTask
-from shiftlab.arms.network_training import fit_heads, seeded
-from shiftlab.arms.pretraining import pretrain
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.spending import counted, spent
 from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.networks import fit_heads, seeded
+from shiftlab.arms.training.pretraining import pretrain
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.spending import counted, spent
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.tasks.task import Task
 

@@ -7,10 +7,10 @@ from typing import Self
 
 from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.network_arm import OneBody
-from shiftlab.arms.network_training import fit_each_head, seeded
-from shiftlab.arms.pretraining import pretrain
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.networks import fit_each_head, seeded
+from shiftlab.arms.training.pretraining import pretrain
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.tasks.task import Task
 

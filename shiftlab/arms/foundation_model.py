@@ -156,7 +156,7 @@ def can_be_loaded(folder: Path) -> bool:
 
 def _adopted(folder: Path, contract: Any, device: torch.device | str, asked_by: str) -> FoundationModel:
     """Return the foundation model that an adopted public checkpoint is."""
-    from shiftlab.arms.public_checkpoints import load_public
+    from shiftlab.arms.public.checkpoints import load_public
 
     body = load_public(folder)
     if contract is not None:

@@ -16,36 +16,53 @@ __all__ = ["EventHead", "Head", "VoxelHead", "head_for"]
 
 _QUERIES = 4
 _COLUMNS = 32
+_MOMENTS = 8
+_METRE = 100.0
 _HIDDEN = 64
 _VOXEL_HIDDEN = 32
 
 
 class EventHead(nn.Module):
-    """Attention and maximum pooling of the tokens, joined with the event's overall quantities, then two layers."""
+    """Attention and maximum pooling of the tokens, where they are, and the event's overall quantities; then two layers.
+
+    Each query pools the tokens' places with their values, so that it can point at a vertex. The covariance of places
+    and some values tells direction: H = <(x - <x>) (z - <z>)>, the read-out of a frozen body that arXiv:2609.00611
+    takes vertex and direction from.
+    """
 
     def __init__(self, body: Body, raw: int) -> None:
         """Make a head that gives ``raw`` numbers per event."""
         super().__init__()
         self.level = nn.LayerNorm(body.features)
-        self.ask = nn.Linear(body.features, _QUERIES + _COLUMNS)
-        self.enter = nn.Linear((_QUERIES + 1) * _COLUMNS + body.overall_features, _HIDDEN)
+        self.ask = nn.Linear(body.features, _QUERIES + _COLUMNS + _MOMENTS)
+        pooled = _QUERIES * (_COLUMNS + 3) + _COLUMNS + 3 * _MOMENTS
+        self.enter = nn.Linear(pooled + body.overall_features, _HIDDEN)
         self.leave = nn.Linear(_HIDDEN, raw)
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Return raw numbers (event, raw)."""
-        weight, values = self.ask(self.level(encoded.tokens)).split([_QUERIES, _COLUMNS], dim=1)
-        lengths = encoded.offsets.diff()
+        asked = self.ask(self.level(encoded.tokens))
+        weight, values, moments = torch.split(asked, [_QUERIES, _COLUMNS, _MOMENTS], dim=1)
+        place = encoded.position / _METRE
+        lengths, event = encoded.offsets.diff(), encoded.token_event
         largest = torch.segment_reduce(weight.detach(), "max", lengths=lengths, axis=0)
-        event = encoded.token_event
         weight = torch.exp(weight - largest[event])
-        total = torch.zeros_like(largest).index_add(0, event, weight)
-        weighted = (weight[:, :, None] * values[:, None, :]).flatten(1)
-        pooled = weighted.new_zeros(len(encoded), weighted.shape[1]).index_add(0, event, weighted)
-        pooled = pooled.unflatten(1, (_QUERIES, _COLUMNS)) / total[:, :, None]
+        total = _summed(weight, event, len(encoded))
+        placed = torch.cat([values, place], dim=1)
+        pooled = _summed((weight[:, :, None] * placed[:, None, :]).flatten(1), event, len(encoded))
+        pooled = pooled.view(len(encoded), _QUERIES, _COLUMNS + 3) / total[:, :, None]
         top = torch.segment_reduce(values, "max", lengths=lengths, axis=0)
-        hidden = functional.relu(self.enter(torch.cat([pooled.flatten(1), top, encoded.overall], dim=1)))
-        raw: Tensor = self.leave(hidden)
+        apart = place - (_summed(place, event, len(encoded)) / lengths[:, None])[event]
+        covariance = _summed((apart[:, :, None] * moments[:, None, :]).flatten(1), event, len(encoded))
+        covariance = covariance / lengths[:, None]
+        joined = torch.cat([pooled.flatten(1), top, covariance, encoded.overall], dim=1)
+        raw: Tensor = self.leave(functional.relu(self.enter(joined)))
         return raw
+
+
+def _summed(rows: Tensor, event: Tensor, events: int) -> Tensor:
+    """Return (event, column): sums of ``rows`` (token, column) over the tokens of each event."""
+    return rows.new_zeros(events, rows.shape[1]).index_add(0, event, rows)
 
 
 class VoxelHead(nn.Module):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from shiftlab.arms.network_arm import OneBody
-from shiftlab.arms.network_training import fit_together, seeded
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.spending import counted, spent
 from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.networks import fit_together, seeded
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.spending import counted, spent
 from shiftlab.arms.training_set import TrainingSet
 from shiftlab.tasks.task import Task
 

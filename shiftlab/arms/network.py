@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,25 +14,10 @@ from shiftlab.arms.body import Body
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.heads import head_for
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.patches import Patches
+from shiftlab.arms.parts import Parts
 from shiftlab.tasks.task import Task
 
-__all__ = ["PADDED_TOKENS", "Network", "answer_together", "batches"]
-
-PADDED_TOKENS = 3072
-"""Tokens of a batch with its padding, chosen for the cache of one core; a longer event goes alone."""
-
-
-def batches(lengths: Sequence[int], tokens: int = PADDED_TOKENS) -> Iterator[tuple[int, int]]:
-    """Give runs ``first:last`` of events, ascending in length, whose padded size is at most ``tokens``."""
-    first = 0
-    for index, length in enumerate(lengths):
-        if index > first and (index + 1 - first) * length > tokens:
-            yield first, index
-            first = index
-    if len(lengths):
-        yield first, len(lengths)
-
+__all__ = ["Network", "answer_together"]
 
 class Network(nn.Module):
     """One body and a head for each task."""
@@ -70,13 +55,13 @@ def answer_together(
     wanted = torch.stack(list(scored.values())).any(dim=0).to(device)
     ascending = observation.ascending
     chosen = wanted[ascending]
-    patches = observation.sorted_patches if bool(chosen.all()) else observation.patches.take(ascending[chosen])
-    raw = _raw(networks, patches, tasks, int(observation.image.offsets[-1]))
+    parts = observation.parts(chosen)
+    raw = _raw(networks, parts, tasks, int(observation.image.offsets[-1]))
     found = []
     for answers in raw:
         outputs = {}
         for task in tasks:
-            rows = answers[task.name].outputs(observation, patches, ascending[chosen])
+            rows = answers[task.name].outputs(observation, parts.patches, ascending[chosen])
             outputs[task.name] = rows[scored[task.name].to(device)].float().cpu().numpy()
         found.append(outputs)
     return found
@@ -84,13 +69,12 @@ def answer_together(
 
 @torch.inference_mode()
 def _raw(
-    networks: Sequence[Network], patches: Patches, tasks: Sequence[Task], voxels: int
+    networks: Sequence[Network], parts: Parts, tasks: Sequence[Task], voxels: int
 ) -> list[Mapping[str, Answer]]:
-    """Return what each network's heads say of every voxel, or of each event of ``patches``."""
-    device = patches.offsets.device
-    answers = [{task.name: blank(task, len(patches), voxels, device) for task in tasks} for _ in networks]
-    for first, last in batches(patches.lengths.tolist()):
-        batch = patches.between(first, last)
+    """Return what each network's heads say of every voxel, or of each event of ``parts``."""
+    device = parts.patches.offsets.device
+    answers = [{task.name: blank(task, len(parts.patches), voxels, device) for task in tasks} for _ in networks]
+    for first, last, batch in parts.batches:
         encoded = networks[0].body(batch)
         for network, answer in zip(networks, answers, strict=True):
             for task in tasks:

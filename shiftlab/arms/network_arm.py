@@ -14,7 +14,6 @@ from torch import nn
 
 from shiftlab.arms.arm import Arm, Outputs
 from shiftlab.arms.bodies import bodies
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
 from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import (
     arm_folder,
@@ -29,7 +28,7 @@ from shiftlab.arms.checkpoint import (
 from shiftlab.arms.foundation_model import FoundationModel, contract_from_plain, load_foundation, save_foundation
 from shiftlab.arms.network import Network
 from shiftlab.arms.observation import Observation
-from shiftlab.arms.spending import PRETRAINED, parameters
+from shiftlab.arms.training.spending import PRETRAINED, parameters
 from shiftlab.errors import ConfigError
 from shiftlab.tasks import named_tasks
 from shiftlab.tasks.task import Task
@@ -104,7 +103,7 @@ class NetworkArm(Arm):
         own = arm_folder(folder, cls.name, seed)
         record = load_record(own)
         size = dict(record["body"])
-        kind = bodies().get(size.pop("name", PatchTransformer.name))
+        kind = bodies().get(str(size.pop("name")))
         contract = contract_from_plain(kind, record["contract"])
         foundation = cls._foundation(folder, record)
         shares = foundation is not None and not cls.moves_body

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.parts import Parts
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.summaries import Summaries, summarise
+from shiftlab.arms.token_limit import TokenLimit
 from shiftlab.errors import DataError
 from shiftlab.events.image import Image
 from shiftlab.tasks.event_summary import EventSummary
@@ -26,8 +28,12 @@ class Observation:
         contract: How voxels are grouped and transformed.
     """
 
-    def __init__(self, image: Image, truth: VoxelTruth | None, contract: InputContract) -> None:
+    def __init__(
+        self, image: Image, truth: VoxelTruth | None, contract: InputContract, limit: TokenLimit | None = None
+    ) -> None:
         """Join images and the truth of the same events; without truth, no task may ask for labels of voxels.
+
+        Events of more tokens than ``limit`` get the answers of empty images, and are counted (``left_out``).
 
         Raises:
             ConfigError: the lattice is not the contract's.
@@ -41,6 +47,7 @@ class Observation:
         self.image = contract.admit(image)
         self.contract = contract
         self._truth = truth
+        self._limit = limit or TokenLimit()
 
     @cached_property
     def patches(self) -> Patches:
@@ -49,15 +56,32 @@ class Observation:
 
     @cached_property
     def ascending(self) -> Tensor:
-        """int64 (event with voxels,): events by ascending number of patches; empty ones are left out."""
+        """int64 (event,): events by ascending number of patches; empty ones and too long ones are left out."""
         lengths = self.patches.lengths
         order = torch.argsort(lengths, stable=True)
-        return order[lengths[order] > 0]
+        return order[(lengths[order] > 0) & ~self.left_out[order]]
+
+    @cached_property
+    def left_out(self) -> Tensor:
+        """Bool (event,): events of more tokens than the limit; no network looks at them."""
+        return ~self._limit.fits(self.patches.lengths)
 
     @cached_property
     def sorted_patches(self) -> Patches:
         """Patches of the events of ``ascending``."""
         return self.patches.take(self.ascending)
+
+    def parts(self, chosen: Tensor) -> Parts:
+        """Return the batches of some events, bool (event of ``ascending``,); the same ones for every network."""
+        key = chosen.cpu().numpy().tobytes()
+        if key not in self._parts:
+            whole = bool(chosen.all())
+            self._parts[key] = Parts.of(self.sorted_patches if whole else self.patches.take(self.ascending[chosen]))
+        return self._parts[key]
+
+    @cached_property
+    def _parts(self) -> dict[bytes, Parts]:
+        return {}
 
     @cached_property
     def matched(self) -> MatchedTruth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -58,7 +59,12 @@ class Patches:
         """int64 (event,): patches of each event."""
         return self.offsets.diff()
 
-    @property
+    @cached_property
+    def around(self) -> Tensor:
+        """float32 (voxel, 54): occupancy and ln(energy / reference) of the cells around each voxel."""
+        return self.near.features(self.value)
+
+    @cached_property
     def voxel_patch(self) -> Tensor:
         """int64 (voxel,): the patch of each voxel."""
         counts = self.voxel_offsets.diff()

@@ -81,6 +81,7 @@ class Ragged:
         """Tokens of all buckets with what fills them up; what is not filled up where there are no buckets."""
         return sum(row.numel() for row in self.rows) if self.rows else int(self.offsets[-1])
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # else every number of buckets is compiled anew
     def attend(self, query: Tensor, key: Tensor, value: Tensor, nothing: Tensor) -> Tensor:
         """Return (token, head, column): softmax(query . key) value inside each event.
 
@@ -99,7 +100,6 @@ class Ragged:
                 return answer
             return self._bucketed(query, key, value, nothing)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _jagged(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (
             torch.nested.nested_tensor_from_jagged(

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Generator, Tensor
 
+from shiftlab.arms.augmentations import Grid, Mirror, declared
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.imaged import CHUNK, Imaged, imaged, input_contract, joined
-from shiftlab.arms.labelled import labelled
+from shiftlab.arms.images.imaged import CHUNK, Imaged, imaged, input_contract, joined
 from shiftlab.arms.patches import Patches, group
-from shiftlab.arms.presentation import held_out
 from shiftlab.arms.summaries import Summaries, summarise
+from shiftlab.arms.training.labelled import labelled
+from shiftlab.arms.training.presentation import held_out
 from shiftlab.detector import Detector
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events.deposits import Deposits
@@ -29,7 +30,7 @@ from shiftlab.tasks.particle_truth import TrueParticles
 from shiftlab.tasks.task import Task
 
 if TYPE_CHECKING:
-    from shiftlab.arms.ahead import Ahead
+    from shiftlab.arms.training.ahead import Ahead
 
 __all__ = ["Batch", "Stored", "TrainingSet", "asked_of_voxels", "input_contract", "training_set", "with_targets"]
 
@@ -69,7 +70,7 @@ class Stored:
     """Where the images of a training set are mapped from; another process opens them by this.
 
     Attributes:
-        path: The store (``shiftlab.arms.image_store``).
+        path: The store (``shiftlab.arms.images.store``).
         tasks: What is trained.
     """
 
@@ -78,7 +79,7 @@ class Stored:
 
     def open(self) -> TrainingSet:
         """Map the store and return its training set."""
-        from shiftlab.arms.image_store import ImageStore
+        from shiftlab.arms.images.store import ImageStore
 
         return ImageStore.open(self.path).training_set(self.tasks)
 
@@ -122,6 +123,11 @@ class TrainingSet:
     def mapped(self) -> bool:
         """Whether the images are mapped from a file."""
         return self.store is not None
+
+    @property
+    def augmentations(self) -> dict[str, str]:
+        """What ``batch`` varies from one showing of an event to the next, as a record declares it."""
+        return declared(Mirror(axes=("y",)), Grid())
 
     @property
     def seen(self) -> Tensor:
@@ -208,7 +214,7 @@ class TrainingSet:
         return self.only(~held), self.only(held)
 
     def labelled(self, rows: Tensor, count: int, seed: int) -> Tensor:
-        """Return ``count`` of the events at ``rows``, nested in count (``shiftlab.arms.labelled``)."""
+        """Return ``count`` of the events at ``rows``, nested in count (``shiftlab.arms.training.labelled``)."""
         return labelled(self.image.events, rows, count, seed)
 
     @contextmanager
@@ -231,7 +237,7 @@ class TrainingSet:
         Raises:
             ConfigError: processes are asked for, and the images are in memory.
         """
-        from shiftlab.arms import ahead as cutters
+        from shiftlab.arms.training import ahead as cutters
 
         if processes and self.store is None:
             raise ConfigError("batches of images in memory are cut by threads; processes need a store of images.")

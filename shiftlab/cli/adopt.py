@@ -31,7 +31,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _adopt(given: argparse.Namespace) -> int:
     """Convert and say what was taken."""
-    from shiftlab.arms.public_checkpoints import convert_public
+    from shiftlab.arms.public.checkpoints import convert_public
 
     record = convert_public(
         given.checkpoint,

@@ -160,7 +160,7 @@ def _columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
 
 def _show_arms(given: argparse.Namespace) -> int:
     from shiftlab.arms import arms
-    from shiftlab.arms.spending import accounts, as_rows, in_columns
+    from shiftlab.arms.training.spending import accounts, as_rows, in_columns
 
     found = accounts(given.folder, {kind.name: kind.letter for kind in arms()})
     if given.json:

@@ -37,7 +37,7 @@ def _pretrain(given: argparse.Namespace) -> int:
 
     plan = compose_pretraining(given.words)
     from shiftlab.arms.foundation_model import load_foundation
-    from shiftlab.arms.processes import Processes
+    from shiftlab.arms.training.processes import Processes
     from shiftlab.run import pretrain_foundation
 
     folder = pretrain_foundation(plan, fresh=given.fresh)

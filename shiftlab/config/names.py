@@ -10,7 +10,7 @@ from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.foundation_model import can_be_loaded
 from shiftlab.arms.objectives import objectives
-from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.detector import effects
 from shiftlab.detector.recorder import Recorder, recorder
 from shiftlab.detector.scintillator.token_chain import TokenChain

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from shiftlab.arms.curves import Budget, Curve
+from shiftlab.arms.training.curves import Budget, Curve
 from shiftlab.report.style import WIDTH, arm_colours, arm_markers, drawn
 
 __all__ = ["curve_figure"]

@@ -38,7 +38,7 @@ def assemble(job: Job, events: EventTable, nuisances: Sequence[Nuisance], attrs:
     grid = (len(arms), len(seeds), len(job.universes), len(events))
     outputs = {task.name: np.zeros((*grid, task.outputs), dtype=np.float32) for task in job.tasks}
     selected = np.zeros(grid, dtype=np.bool_)
-    empty = np.zeros(len(job.universes), dtype=np.int64)
+    empty, left_out = np.zeros((2, len(job.universes)), dtype=np.int64)
     scored = {task.name: task.scored(events) for task in job.tasks}
     for number, rows in enumerate(chunks(len(events), job.chunk)):
         here = slice(rows.start, rows.stop)
@@ -46,6 +46,7 @@ def assemble(job: Job, events: EventTable, nuisances: Sequence[Nuisance], attrs:
             arrays = _read(job.shards, Unit(number, u))
             selected[:, :, u, here] = arrays["selected"]
             empty[u] += int((arrays["voxels"] == 0).sum())
+            left_out[u] += int(arrays["left_out"].sum())
             for name, mask in scored.items():
                 block = arrays[f"output/{name}"]
                 events_here = np.flatnonzero(mask[here]) + rows.start
@@ -54,6 +55,7 @@ def assemble(job: Job, events: EventTable, nuisances: Sequence[Nuisance], attrs:
         "arm": arms,
         "seed": np.array(seeds, dtype=np.int64),
         "empty": ("universe", empty),
+        "left_out": ("universe", left_out),
     }
     return Responses(
         {

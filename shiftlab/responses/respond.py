@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from shiftlab.arms import Arm
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.token_observation import observe
+from shiftlab.arms.tokens.observation import observe
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
 from shiftlab.detector.recorder import Recorder
@@ -54,6 +54,7 @@ def respond(
     progress: bool | None = None,
     reuse: bool = True,
     mix_revisions: bool = False,
+    most_tokens: int | None = None,
 ) -> Responses:
     """Return the outputs of every arm and seed for every event in every universe.
 
@@ -79,6 +80,8 @@ def respond(
         progress: True or False to show or hide budget and progress bar on stderr; None shows them
             on a terminal.
         reuse: False prepares the deposits anew in every universe, as a control.
+        most_tokens: tokens of an event that the memory of the machine allows a network; an event with more is answered
+            as an empty image is, and counted (``left_out``); None for no limit.
         mix_revisions: whether arms may be judged on another revision of the data set that they were
             trained on; the choice is recorded.
 
@@ -115,6 +118,7 @@ def respond(
             arms=tuple(StoredArm(type(arm), arm.seed, scratch / "arms") for arm in stored),
             tasks=tasks,
             selection=selection or AnalysisSelection(),
+            most_tokens=most_tokens,
             shards=Shards(scratch, ""),
             chunk=chunk,
             device=device,
@@ -126,7 +130,7 @@ def respond(
         for arm in stored:
             arm.save(scratch / "arms")
         record = _record(job, save_events(job.events, events))
-        record |= {"dataset": events.events.dataset, "mix_revisions": mix_revisions}
+        record |= {"dataset": events.events.dataset, "mix_revisions": mix_revisions, "most_tokens": most_tokens}
         record["variations"] = {name: save_events(job.variations[name], twin) for name, twin in twins.items()}
         plan = digest_json(record)
         finished = folder / "responses.h5"

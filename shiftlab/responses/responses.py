@@ -57,6 +57,7 @@ _TYPES: Final[Mapping[str, type[np.generic]]] = {
     "seed": np.int64,
     "throw": np.int64,
     "empty": np.int64,
+    "left_out": np.int64,
     "nuisance_value": np.float64,
     "one_sided": np.bool_,
 }
@@ -75,7 +76,8 @@ class Responses:
             evaluated; ``evaluated`` bool (event), the evaluation set. Coordinates: ``arm``, ``seed``,
             ``universe``, ``event`` (the event key), ``vertex_uid``, ``weight``, ``sample`` (event),
             ``group``, ``throw``, ``recalibrate``, ``empty`` (universe), the number of events without
-            a voxel, ``nuisance_value`` (universe, nuisance) in sigma, and ``one_sided``
+            a voxel, ``left_out`` (universe), the number of events of more tokens than a network may be
+            shown, ``nuisance_value`` (universe, nuisance) in sigma, and ``one_sided``
             (nuisance), whether its parameter exists on one side of nominal only (two-sided where left out).
             Attributes: ``statistic``, ``unit``, ``observable_label``.
         attrs: identity and provenance, plain values that JSON can hold.

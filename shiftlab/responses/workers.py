@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftlab.arms import Arm, predict_all
+from shiftlab.arms import Arm, Observation, observe_all, predict_all
+from shiftlab.arms.token_limit import TokenLimit
 from shiftlab.detector import NOMINAL, Detector, Universe
 from shiftlab.detector.recorder import Recorder
 from shiftlab.errors import DataError, RunError, ShiftlabError
@@ -65,6 +66,7 @@ class Job:
         threads: torch threads of one worker.
         reuse: False prepares the deposits anew for every universe (the control of the reuse).
         variations: by name of the effect, file of the same events by another model (``save_events``).
+        most_tokens: tokens of an event that a network is shown; None for all.
     """
 
     events: Path
@@ -80,6 +82,7 @@ class Job:
     threads: int
     reuse: bool
     variations: Mapping[str, Path] = field(default_factory=dict)
+    most_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,10 @@ class Worker:
         scale = self.job.scales[unit.universe]
         universe = self.job.universes[unit.universe]
         image = self.job.detector.image(chunk.prepared, universe, scale=scale)
-        predicted = predict_all(self.arms, image, self._truth(chunk, universe), self.job.tasks)
+        seen = observe_all(self.arms, image, self._truth(chunk, universe), TokenLimit(self.job.most_tokens))
+        predicted = predict_all(self.arms, image, None, self.job.tasks, seen)
         arrays: Arrays = {
+            "left_out": _left_out(seen.values(), len(image.events), self.job.most_tokens),
             "selected": self.job.selection(image, self.job.detector.geometry).cpu().numpy(),
             "voxels": (image.offsets[1:] - image.offsets[:-1]).cpu().numpy(),
         }
@@ -167,6 +172,14 @@ class Worker:
     def _particles(self) -> bool:
         """Whether a task asks for the particle of each voxel."""
         return any(task.level == "particle" for task in self.job.tasks)
+
+
+def _left_out(seen: Iterable[Observation], events: int, most: int | None) -> NDArray[np.bool_]:
+    """Return bool (event,): the events that were too long for a network."""
+    found = np.zeros(events, dtype=np.bool_)
+    for observation in seen if most is not None else ():
+        found |= observation.left_out.cpu().numpy()
+    return found
 
 
 def _check_outputs(outputs: Mapping[str, NDArray[np.floating]], task: Task, arm: StoredArm, events: EventTable) -> None:

@@ -14,11 +14,11 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from shiftlab.arms.foundation_model import is_foundation, load_foundation, save_foundation
-from shiftlab.arms.image_store import ImageStore, TrainingFile
-from shiftlab.arms.image_store_making import store_images
-from shiftlab.arms.pretraining import pretrain
-from shiftlab.arms.processes import Processes
+from shiftlab.arms.images.store import ImageStore, TrainingFile, made_of
+from shiftlab.arms.images.store_making import store_images
 from shiftlab.arms.training import Deadline, Workshop
+from shiftlab.arms.training.pretraining import pretrain
+from shiftlab.arms.training.processes import Processes
 from shiftlab.detector import Detector
 from shiftlab.errors import RunError
 from shiftlab.events.splits import Manifest
@@ -58,11 +58,14 @@ def pretrain_foundation(plan: PretrainingPlan, *, fresh: bool = False, progress:
         processes.told(0.0)  # the others wait
     shown = processes.first and (sys.stderr.isatty() if progress is None else progress)
     recipe = recipe_of(plan.arms)
-    store = _images(plan, shown)
-    about = _about(plan, store)
-    identity = digest_json([about, recipe.plain(), plan.arms.seed, "pretraining"])
+    files, detector = _files(plan), replace(Detector.from_config(plan.detector), seed=plan.seed)
+    identity = digest_json([made_of(files, detector, ()), recipe.plain(), plan.arms.seed, "pretraining"])
     if _there(plan.out, identity):
         return plan.out
+    workers = plan.workers or os.cpu_count() or 1
+    with tqdm(unit="event", desc="images", disable=not shown) as bar:
+        store = store_images(files, detector, plan.out / _STATE, (), workers=workers, advance=bar.update)
+    about = _about(plan, store)
     with tqdm(total=recipe.body, unit="event", desc="pre-training", disable=not shown, smoothing=0.05) as bar:
         workshop = Workshop(
             plan.out / _STATE,
@@ -80,14 +83,10 @@ def pretrain_foundation(plan: PretrainingPlan, *, fresh: bool = False, progress:
     return plan.out
 
 
-def _images(plan: PretrainingPlan, shown: bool) -> ImageStore:
-    """Return the nominal images of the files, made by all processes but those of one ``torchrun``."""
-    detector = replace(Detector.from_config(plan.detector), seed=plan.seed)
+def _files(plan: PretrainingPlan) -> list[TrainingFile]:
+    """Return the files that are trained on, with the manifest's part where there is one."""
     manifest = None if plan.data.manifest is None else Manifest.load(plan.data.manifest)
-    files = [TrainingFile(path, manifest, plan.data.train_part) for path in plan.data.train]
-    workers = plan.workers or os.cpu_count() or 1
-    with tqdm(unit="event", desc="images", disable=not shown) as bar:
-        return store_images(files, detector, plan.out / _STATE, (), workers=workers, advance=bar.update)
+    return [TrainingFile(path, manifest, plan.data.train_part) for path in plan.data.train]
 
 
 def _about(plan: PretrainingPlan, store: ImageStore) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from shiftlab.arms import Arm, foundations, load_arms
 from shiftlab.arms.coverage import seen_by
-from shiftlab.arms.token_contract import TokenContract
+from shiftlab.arms.tokens.contract import TokenContract
 from shiftlab.bias import Bias, bias
 from shiftlab.detector import Detector
 from shiftlab.detector.recorder import Recorder, recorder
@@ -104,7 +104,11 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
         device=device,
         progress=progress,
         mix_revisions=config.data.mix_revisions,
+        most_tokens=config.most_tokens,
     )
+    if config.most_tokens is not None:
+        recorded |= _left_out(responses, config.most_tokens)
+        _say(f"{recorded['events_left_out']:.0f} events have more than {config.most_tokens} tokens", progress)
     _say("bias, covariance and correlation", progress)
     biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
     biases.save(folder.path)
@@ -151,6 +155,12 @@ def _over_limit(detector: Recorder, events: Any, arms: Sequence[Arm]) -> dict[st
         return {}
     counts = detector.image(detector.prepare(events)).counts
     return {"token_limit": min(limits), "events_over_token_limit": int((counts > min(limits)).sum())}
+
+
+def _left_out(responses: Responses, most: int) -> dict[str, float]:
+    """Return how many events at most, over universes, no network was shown because they have too many tokens."""
+    counted = next(iter(responses.datasets.values()))["left_out"].to_numpy()
+    return {"most_tokens_shown": most, "events_left_out": int(counted.max())}
 
 
 def _say(step: str, progress: bool) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shiftlab.arms import arms
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.study import train_study as train_arms
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.study import train_study as train_arms
 from shiftlab.detector.recorder import recorder
 from shiftlab.plan import ArmPlan, PretrainingArms, StudyConfig
 from shiftlab.run.ingredients import choose_device, read_training

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.foundation import Foundation
-from shiftlab.arms.network_training import seeded
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.scratch import Scratch
+from shiftlab.arms.training.networks import seeded
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import TrainingSet, training_set
 from shiftlab.detector import Detector, detector
 from shiftlab.events import Deposits, EventTable, Image
@@ -20,7 +20,7 @@ from shiftlab.tasks import VoxelTruth, named_tasks, voxel_truth
 SAMPLES = ("numu_cc", "nue_cc", "photon_protons", "single_electron", "single_gamma")
 PDG = {"numu_cc": 14.0, "nue_cc": 12.0}
 EM = {"nue_cc": 1.0, "single_electron": 1.0, "photon_protons": 0.0, "single_gamma": 0.0}
-SMALL = {"width": 32, "depth": 1, "heads": 2, "table": 8, "expansion": 2}
+SMALL = {"width": 32, "depth": 1, "heads": 2, "stem": 8, "rounds": 1, "expansion": 2}
 
 
 def drawn_deposits(count: int, seed: int = 0) -> Deposits:
@@ -97,7 +97,7 @@ def view(pixel: Detector) -> tuple[Image, VoxelTruth]:
 def arm() -> Foundation:
     """A foundation arm with random weights."""
     with seeded(5):
-        networks = Foundation.fresh(named_tasks(), lambda: PatchTransformer.fresh(SMALL, InputContract()))
+        networks = Foundation.fresh(named_tasks(), lambda: VoxelTransformer.fresh(SMALL, InputContract()))
     return Foundation(0, networks, {}, np.array([7, 5], dtype=np.int64))
 
 
@@ -105,7 +105,7 @@ def arm() -> Foundation:
 def alone() -> Scratch:
     """A scratch arm with random weights."""
     with seeded(6):
-        networks = Scratch.fresh(named_tasks(), lambda: PatchTransformer.fresh(SMALL, InputContract()))
+        networks = Scratch.fresh(named_tasks(), lambda: VoxelTransformer.fresh(SMALL, InputContract()))
     return Scratch(0, networks, {}, np.array([7, 5], dtype=np.int64))
 
 

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Deadline, Measured, Run, keyed, presentations, train
+from shiftlab.arms.training.recipe import Recipe
 
 STEPS, BATCH, EVENTS = 24, 12, 60
 KEYS = torch.arange(EVENTS) + 500

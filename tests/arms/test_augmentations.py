@@ -18,9 +18,10 @@ from shiftlab.arms.augmentations import (
     Turn,
     VoxelJitter,
     augment,
+    declared,
 )
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.coverage import coverage, declared, seen_by
+from shiftlab.arms.coverage import coverage, seen_by
 from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.objectives.self_distillation import SelfDistillation
 from shiftlab.arms.patches import group

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shiftlab.arms.curves import COLUMNS, Curve, compare, write_curve, write_origin
+from shiftlab.arms.training.curves import COLUMNS, Curve, compare, write_curve, write_origin
 from shiftlab.errors import ConfigError
 
 

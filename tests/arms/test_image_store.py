@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from shiftlab.arms.image_store import ImageStore, TrainingFile, _held, _mapped, made_of
-from shiftlab.arms.image_store_making import store_images
+from shiftlab.arms.images.store import ImageStore, TrainingFile, _held, _mapped, made_of
+from shiftlab.arms.images.store_making import store_images
 from shiftlab.arms.training_set import training_set
 from shiftlab.detector import NOMINAL, detector
 from shiftlab.errors import ConfigError, DataError, RunError
@@ -70,7 +70,7 @@ def test_workers_and_chunks_change_no_byte(sample, pixel, store, tmp_path, worke
 KILLED = """
 import sys
 from pathlib import Path
-from shiftlab.arms.image_store_making import store_images
+from shiftlab.arms.images.store_making import store_images
 from shiftlab.detector import detector
 from shiftlab.tasks import named_tasks
 if __name__ == "__main__":
@@ -100,7 +100,7 @@ def test_making_that_was_killed_goes_on_to_the_same_bytes(sample, pixel, store, 
 
 def test_chunks_that_are_there_are_not_made_again(sample, pixel, store, tmp_path, monkeypatch):
     made = []
-    from shiftlab.arms import image_store_making as making
+    from shiftlab.arms.images import store_making as making
 
     whole = making.write_chunk
     monkeypatch.setattr(making, "write_chunk", lambda path, *rest: (made.append(path.name), whole(path, *rest)))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.neighbours import AROUND, Neighbours, NeighbourSum, neighbours
-from shiftlab.arms.network_training import seeded
 from shiftlab.arms.patches import group
+from shiftlab.arms.training.networks import seeded
 from shiftlab.events import EventTable, Image
 
 SHAPE = (5, 6, 4)

@@ -21,9 +21,9 @@ from shiftlab.arms.foundation_model import load_foundation
 from shiftlab.arms.network import Network
 from shiftlab.arms.observation import Observation
 from shiftlab.arms.patches import group
-from shiftlab.arms.point_contract import PointContract, points_of
-from shiftlab.arms.public_checkpoints import convert_public, load_public, panda_names
-from shiftlab.arms.public_files import read_public
+from shiftlab.arms.public.checkpoints import convert_public, load_public, panda_names
+from shiftlab.arms.public.files import read_public
+from shiftlab.arms.public.point_contract import PointContract, points_of
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.tasks import named_tasks
 from shiftlab.tasks.voxel_truth import NONE

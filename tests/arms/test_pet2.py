@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from shiftlab.arms.bodies.pet2 import Pet2, padded
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import OMNILEARNED, TokenContract
-from shiftlab.arms.token_omnilearned import convert, fill, load_converted, pet2_from, read_checkpoint, size_of
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import OMNILEARNED, TokenContract
+from shiftlab.arms.tokens.omnilearned import convert, fill, load_converted, pet2_from, read_checkpoint, size_of
 from shiftlab.config import locate
 from shiftlab.errors import ConfigError
 from shiftlab.events import read_tokens

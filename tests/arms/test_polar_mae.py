@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.bodies.polar_mae import POLAR_MAE_CONTRACTS, PolarMAE, nearest_mean
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.public_checkpoints import convert_public, load_public, polar_mae_names
-from shiftlab.arms.public_config import nested, stated
+from shiftlab.arms.public.checkpoints import convert_public, load_public, polar_mae_names
+from shiftlab.arms.public.config import nested, stated
 from shiftlab.errors import ConfigError, UnknownNameError
 
 spec = importlib.util.spec_from_file_location("public_event", Path(__file__).with_name("public_event.py"))

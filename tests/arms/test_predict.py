@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shiftlab.arms import predict_all
-from shiftlab.arms.network import PADDED_TOKENS, batches
+from shiftlab.arms.parts import PADDED_TOKENS, batches
 from shiftlab.errors import ConfigError
 from shiftlab.events import EventTable, Image
 from shiftlab.tasks import VoxelTruth, named_tasks

@@ -8,7 +8,7 @@ import pytest
 from shiftlab import cli
 from shiftlab.arms import arms, load_arms
 from shiftlab.arms.foundation_model import load_foundation
-from shiftlab.arms.study import train_study
+from shiftlab.arms.training.study import train_study
 from shiftlab.events.sample import write_sample
 from shiftlab.tasks import named_tasks
 

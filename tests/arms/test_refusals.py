@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shiftlab.arms import arms, load_arms
-from shiftlab.arms.study import train_study
+from shiftlab.arms.training.study import train_study
 from shiftlab.errors import DataError
 from shiftlab.tasks import named_tasks
 

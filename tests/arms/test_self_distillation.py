@@ -9,36 +9,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shiftlab.arms.augmentations import EnergyJitter, _placed
-from shiftlab.arms.bodies import bodies
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.network_training import seeded
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.objectives.self_distillation import Draws, Prototypes, SelfDistillation, sinkhorn
 from shiftlab.arms.patches import group
-from shiftlab.arms.presentation import presentations
 from shiftlab.arms.training import train
-from shiftlab.arms.training_run import Run
+from shiftlab.arms.training.networks import seeded
+from shiftlab.arms.training.presentation import presentations
+from shiftlab.arms.training.run import Run
 from shiftlab.arms.views import Crops, brightened, crop, hidden_blocks, picked, recentred, turned
 from shiftlab.errors import ConfigError, RunError
 
 CONTRACT = InputContract()
-SMALL = {"width": 16, "depth": 2, "heads": 2, "table": 8, "expansion": 2}
+SMALL = {"width": 16, "depth": 2, "heads": 2, "stem": 8, "rounds": 1, "expansion": 2}
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-WITH_STEM = {"width": 16, "depth": 2, "heads": 2, "stem": 8, "rounds": 1, "expansion": 2}
-
-
-@pytest.fixture(params=["patch_transformer", "voxel_transformer"])
-def model(request):
-    """A small student with its teacher, on each body whose tokens are patches."""
-    size = SMALL if request.param == "patch_transformer" else WITH_STEM
+@pytest.fixture
+def model():
+    """A small student with its teacher."""
     with seeded(0):
-        return SelfDistillation(bodies().get(request.param).fresh(size, CONTRACT))
+        return SelfDistillation(VoxelTransformer.fresh(SMALL, CONTRACT))
 
 
 @pytest.fixture(scope="session")
@@ -224,7 +219,7 @@ def test_turning_needs_a_square_anode(batch):
         with pytest.raises(ConfigError, match="square pixel anode"):
             turned(batch, odd, torch.zeros(len(batch), dtype=torch.int64))
         with pytest.raises(ConfigError, match="square pixel anode"):
-            SelfDistillation(PatchTransformer.fresh(SMALL, odd))
+            SelfDistillation(VoxelTransformer.fresh(SMALL, odd))
 
 
 def test_a_recentred_event_lies_about_its_own_charge_to_the_grain(batch):
@@ -304,7 +299,7 @@ def test_a_short_pre_training_lowers_the_loss_and_does_not_collapse(lesson, reci
     def loss(rows, draws):
         return model(lesson.batch(rows, draws).patches, draws)
 
-    batches = presentations(lesson.seen, lesson.size, 480, 8, 0)
+    batches = presentations(lesson.seen, lesson.size, 800, 8, 0)
     run = Run("body", 0, tmp_path / "state", "x")
     keys = lesson.image.events.key
     curve = train(run, model, batches, loss, recipe, peak=3e-3, keys=keys, after_step=model.after_step)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.network import Network
-from shiftlab.arms.network_training import seeded, task_loss
 from shiftlab.arms.observation import Observation
+from shiftlab.arms.training.networks import seeded, task_loss
 from shiftlab.arms.training_set import TrainingSet, training_set
 from shiftlab.detector import NOMINAL, Detector
 from shiftlab.errors import DataError
@@ -19,7 +19,7 @@ from shiftlab.tasks import named_tasks, truth_in
 
 DATA = Path(__file__).parents[1] / "data"
 TASKS = named_tasks(["particles", "particle_id"])
-SIZE = {"width": 32, "depth": 1, "heads": 2, "table": 8, "expansion": 2}
+SIZE = {"width": 32, "depth": 1, "heads": 2, "stem": 8, "rounds": 1, "expansion": 2}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def lesson(deposits, pixel: Detector) -> TrainingSet:
 
 def fresh(lesson: TrainingSet) -> Network:
     with seeded(3):
-        return Network(PatchTransformer(lesson.contract, **SIZE), TASKS)
+        return Network(VoxelTransformer(lesson.contract, **SIZE), TASKS)
 
 
 def test_an_event_has_the_same_particles_alone_and_among_others(lesson):
@@ -101,7 +101,9 @@ def test_a_network_answers_with_counts_of_every_event(lesson, deposits, pixel):
 def test_a_head_can_learn_nine_events_by_heart(lesson, deposits, pixel):
     """What it is trained on is found again: masks of nearly all particles, and their kinds."""
     with seeded(4):
-        network = Network(PatchTransformer(lesson.contract, width=64, depth=2, heads=4, table=16, expansion=2), TASKS)
+        network = Network(
+            VoxelTransformer(lesson.contract, width=64, depth=2, heads=4, stem=16, rounds=1, expansion=2), TASKS
+        )
     steps = 250
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)

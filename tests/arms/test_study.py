@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shiftlab.arms import arms, load_arms
-from shiftlab.arms.study import deposits_digest, train_study
+from shiftlab.arms.training.study import deposits_digest, train_study
 from shiftlab.errors import DataError, RunError
 from shiftlab.tasks import named_tasks
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from shiftlab.arms import Arm, arms, load_arms, predict_all
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.token_contract import TokenContract
-from shiftlab.arms.token_observation import TokenObservation, observe
-from shiftlab.arms.token_set import TokenSet, generator_class, token_set
+from shiftlab.arms.tokens.contract import TokenContract
+from shiftlab.arms.tokens.observation import TokenObservation, observe
+from shiftlab.arms.tokens.set import TokenSet, generator_class, token_set
 from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.config import locate
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import read_tokens

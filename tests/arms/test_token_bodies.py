@@ -8,8 +8,8 @@ import torch
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
 from shiftlab.arms.heads import EventHead
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import TokenContract
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import TokenContract
 from shiftlab.config import locate
 from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.events import read_tokens

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import OMNILEARNED, TokenContract
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import OMNILEARNED, TokenContract
 from shiftlab.config import locate
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import read_tokens

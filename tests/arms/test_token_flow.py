@@ -11,9 +11,9 @@ from torch import Tensor
 from shiftlab.arms.bodies.token_transformer import TokenTransformer
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.objectives.classify_and_generate import ClassifyAndGenerate, balanced_weights
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import OMNILEARNED, TokenContract
-from shiftlab.arms.token_flow import along, flow_loss, noise, times
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import OMNILEARNED, TokenContract
+from shiftlab.arms.tokens.flow import along, flow_loss, noise, times
 
 CONTRACT = dataclasses.replace(OMNILEARNED, kinds=("particle",))
 

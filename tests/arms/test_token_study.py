@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from shiftlab.arms import arms
-from shiftlab.arms.recipe import Recipe
-from shiftlab.arms.study import train_study
+from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.study import train_study
 from shiftlab.config import compose_study, detector_config, locate
 from shiftlab.detector import NOMINAL, Detector, Universe, unisim
 from shiftlab.detector.recorder import recorder
@@ -132,7 +132,7 @@ def test_what_a_detector_says_of_itself_is_plain_and_complete(detector, judged):
     ("words", "message"),
     [
         (["tasks.names=[energy]"], "'energy' is asked of images; detector 'minerva_shapes' gives tokens"),
-        (["arms.body=patch_transformer"], "'patch_transformer' takes images; the detector gives tokens"),
+        (["arms.body=voxel_transformer"], "'voxel_transformer' takes images; the detector gives tokens"),
         (["arms.objective=masked_modelling"], "'masked_modelling' is about images, not tokens"),
         (["exposure.jets=3"], "exposure: unknown sample 'jets'"),
     ],

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from shiftlab.arms.curves import Curve
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Run, train
+from shiftlab.arms.training.curves import Curve
+from shiftlab.arms.training.recipe import Recipe
 
 
 class Stack(nn.Module):

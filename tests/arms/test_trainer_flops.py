@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from shiftlab.arms.curves import Curve
-from shiftlab.arms.flops import metered
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Measured, Run, presentations, train
+from shiftlab.arms.training.curves import Curve
+from shiftlab.arms.training.flops import metered
+from shiftlab.arms.training.recipe import Recipe
 
 sizes = st.integers(1, 12)
 

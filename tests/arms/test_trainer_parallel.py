@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from shiftlab.arms.curves import Curve
-from shiftlab.arms.processes import Processes
+from shiftlab.arms.training.curves import Curve
+from shiftlab.arms.training.processes import Processes
 from shiftlab.errors import ConfigError
 
 PROGRAM = Path(__file__).with_name("small_training.py")

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from shiftlab.arms.curves import Curve
-from shiftlab.arms.network_training import seeded
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.training import Deadline, Run, presentations, train
+from shiftlab.arms.training.curves import Curve
+from shiftlab.arms.training.networks import seeded
 from shiftlab.errors import DataError, RunError
 
 PROGRAM = Path(__file__).with_name("small_training.py")

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from shiftlab.arms.curves import Curve
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Measured, Run, held_out, presentations, train
+from shiftlab.arms.training.curves import Curve
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.errors import ConfigError, DataError
 
 KEYS = torch.arange(20)

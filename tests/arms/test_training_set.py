@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shiftlab.arms.ahead import draws
-from shiftlab.arms.image_store_making import store_images
-from shiftlab.arms.labelled import labelled
-from shiftlab.arms.presentation import presentations
-from shiftlab.arms.recipe import Recipe
+from shiftlab.arms.images.store_making import store_images
 from shiftlab.arms.training import Run, train
+from shiftlab.arms.training.ahead import draws
+from shiftlab.arms.training.labelled import labelled
+from shiftlab.arms.training.presentation import presentations
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import training_set
 from shiftlab.errors import ConfigError, RunError
 from shiftlab.events import EventTable

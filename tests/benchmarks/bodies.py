@@ -26,12 +26,12 @@ from torch import Tensor
 
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
-from shiftlab.arms.flops import metered
 from shiftlab.arms.heads import head_for
-from shiftlab.arms.network import batches
+from shiftlab.arms.parts import batches
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.ragged import Ragged
+from shiftlab.arms.training.flops import metered
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe, detector
 from shiftlab.events.deposits import Deposits
@@ -39,7 +39,7 @@ from shiftlab.tasks import named_tasks
 
 SAMPLE = Path(__file__).parents[2] / "studies" / "samples" / "lar_evaluation.h5"
 SIZES = ("tiny", "small", "base")
-KINDS = ("patch_transformer", "voxel_transformer")
+KINDS = ("voxel_transformer",)
 BATCH = 16
 SHIFTS = {"gain_scale": "amplify", "lifetime_tau": "drift", "recombination_alpha": "recombine"}
 
@@ -137,7 +137,7 @@ def padding_rows(patches: Patches, device: str, budget: float) -> Rows:
     rows: Rows = []
     orders = {"as they come": torch.arange(len(patches)), "sorted by length": torch.argsort(patches.lengths)}
     for size in SIZES:
-        body = bodies().get("patch_transformer").fresh(size, _contract()).to(device).eval()
+        body = bodies().get("voxel_transformer").fresh(size, _contract()).to(device).eval()
         for name, order in orders.items():
             taken = patches.take(order.to(patches.offsets.device))
             pieces = [taken.between(a, min(a + BATCH, len(taken))) for a in range(0, len(taken), BATCH)]
@@ -192,7 +192,7 @@ def share_rows(chamber: Detector, deposits: Deposits, device: str, budget: float
         for size in SIZES:
             body = bodies().get(kind).fresh(size, _contract()).to(device).eval()
             calls[f"{kind} {size}, forward"] = lambda body=body: forward(body, parts, device)
-    body = bodies().get("patch_transformer").fresh("tiny", _contract()).to(device).eval()
+    body = bodies().get("voxel_transformer").fresh("tiny", _contract()).to(device).eval()
     heads = [head_for(task, body).to(device).eval() for task in tasks]
     with torch.inference_mode(), precision(device):
         encoded = [body(fresh(part)) for part in parts]
@@ -203,7 +203,7 @@ def share_rows(chamber: Detector, deposits: Deposits, device: str, budget: float
                 for head in heads:
                     head(one)
 
-    calls[f"all {len(heads)} heads on one pass of patch_transformer tiny"] = ask
+    calls[f"all {len(heads)} heads on one pass of voxel_transformer tiny"] = ask
     times = in_turn(calls, 4 * budget, device)
     return [
         [name, *(float(f(taken)) / len(deposits) * 1e3 for f in (np.median, np.min))] for name, taken in times.items()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.contract import InputContract
-from shiftlab.arms.network import batches
+from shiftlab.arms.parts import batches
 from shiftlab.arms.patches import group
 from shiftlab.events import EventTable, Image
 
@@ -37,7 +37,7 @@ def test_the_body_passes_events_at_the_rate_that_the_demo_needs() -> None:
     contract = InputContract()
     patches = group(_image(), contract)
     patches = patches.take(torch.argsort(patches.lengths))
-    body = PatchTransformer.fresh("tiny", contract).eval()
+    body = VoxelTransformer.fresh("tiny", contract).eval()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

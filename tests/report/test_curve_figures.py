@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftlab.arms.curves import Curve
+from shiftlab.arms.training.curves import Curve
 from shiftlab.errors import ConfigError
 from shiftlab.report.curve_figures import curve_figure
 from shiftlab.report.style import svg

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from shiftlab.arms.classic import Classic
-from shiftlab.arms.recipe import Recipe
 from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training_set import training_set
 from shiftlab.bias import bias
 from shiftlab.detector import NOMINAL, detector, unisim

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from shiftlab.arms.body import Body
 from shiftlab.arms.encoded import Encoded
 from shiftlab.arms.patches import Patches
-from shiftlab.arms.point_contract import PointContract, points_of
-from shiftlab.arms.public_package import public_module, require_points
+from shiftlab.arms.public.package import public_module, require_points
+from shiftlab.arms.public.point_contract import PointContract, points_of
 from shiftlab.arms.shapes import SHAPES
 from shiftlab.errors import ConfigError
 

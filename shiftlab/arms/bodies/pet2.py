@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from shiftlab.arms.body import Body
 from shiftlab.arms.encoded import Encoded
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import KINEMATICS, TokenContract
-from shiftlab.arms.token_features import encoded_tokens, standard_numbers
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
+from shiftlab.arms.tokens.features import encoded_tokens, standard_numbers
 from shiftlab.errors import ConfigError
 
 __all__ = ["Pet2", "padded"]

@@ -15,9 +15,9 @@ from torch.nn import functional
 from shiftlab.arms.body import Body
 from shiftlab.arms.encoded import Encoded
 from shiftlab.arms.ragged import Ragged
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import TokenContract
-from shiftlab.arms.token_features import encoded_tokens, standard_numbers, standard_values
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import TokenContract
+from shiftlab.arms.tokens.features import encoded_tokens, standard_numbers, standard_values
 from shiftlab.errors import ConfigError
 
 __all__ = ["TokenTransformer"]

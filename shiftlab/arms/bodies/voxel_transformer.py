@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.bodies.patch_transformer import Block, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.body import Body
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.encoded import Encoded
@@ -33,12 +33,11 @@ class Stem(nn.Module):
         self.gather = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
         self.spread = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
 
-    def forward(self, patches: Patches, value: Tensor) -> Tensor:
-        """Return (voxel, width); ``value`` (voxel,) is ln(energy / reference)."""
-        around = patches.near
-        found: Tensor = self.mix(functional.relu(self.enter(around.features(value))))
+    def forward(self, patches: Patches, around: Tensor) -> Tensor:
+        """Return (voxel, width); ``around`` (voxel, 54) is ``Neighbours.features`` of ln(energy / reference)."""
+        found: Tensor = self.mix(functional.relu(self.enter(around)))
         for level, gather, spread in zip(self.levels, self.gather, self.spread, strict=True):
-            summed = around.sum(functional.relu(gather(level(found))))
+            summed = patches.near.sum(functional.relu(gather(level(found))))
             found = found + spread(functional.relu(summed * 0.25))
         return found
 
@@ -102,9 +101,9 @@ class VoxelTransformer(Body):
     def tokens(self, patches: Patches, voxels: Tensor) -> Tensor:
         """Return the embedding of each patch, (token, width), without its position, from its voxels' stem."""
         placed = functional.relu(self.pool(voxels) + self.place.index_select(0, patches.local))
-        offsets = patches.voxel_offsets
-        mean = torch.segment_reduce(placed, "mean", offsets=offsets, axis=0)
-        largest = torch.segment_reduce(placed, "max", offsets=offsets, axis=0)
+        count = patches.voxel_offsets.diff()
+        mean = placed.new_zeros(len(count), placed.shape[1]).index_add(0, patches.voxel_patch, placed) / count[:, None]
+        largest = torch.segment_reduce(placed, "max", lengths=count, axis=0)
         content = torch.cat([self.level(torch.cat([mean, largest], dim=1)), patches.summary], dim=1)
         embedded: Tensor = self.embed(functional.relu(self.enter(content)))
         return embedded
@@ -117,7 +116,7 @@ class VoxelTransformer(Body):
             value: float32 (voxel,), energies that are seen instead of those of the batch.
         """
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
-        voxels = self.stem(patches, patches.value if value is None else value)
+        voxels = self.stem(patches, patches.around if value is None else patches.near.features(value))
         x = self.tokens(patches, voxels) + self.position(patches)
         results = [x]
         for block in self.blocks:

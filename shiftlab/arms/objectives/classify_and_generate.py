@@ -1,7 +1,7 @@
 """Pre-training as OmniLearned does it: name the generator class of an event, and turn noise back into its particles.
 
 Source: arXiv:2510.24066 and the package's ``utils.get_loss``, mode ``pretrain``: cross entropy of the class weighted by
-its inverse frequency in the batch, flow matching of the momenta (``shiftlab.arms.token_flow``), and the cross entropy
+its inverse frequency in the batch, flow matching of the momenta (``shiftlab.arms.tokens.flow``), and the cross entropy
 on the noised view weighted by (1 - t)^2 besides. Kinds, further columns and globals are given without noise, as there.
 It uses labels, those of the generator: a body that learned so has seen the truth of its classes.
 """
@@ -19,9 +19,9 @@ from torch.nn import functional
 from shiftlab.arms.body import Body
 from shiftlab.arms.heads import EventHead
 from shiftlab.arms.objective import Objective
-from shiftlab.arms.token_batch import TokenBatch
-from shiftlab.arms.token_contract import KINEMATICS, TokenContract
-from shiftlab.arms.token_flow import along, flow_loss, noise, times
+from shiftlab.arms.tokens.batch import TokenBatch
+from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
+from shiftlab.arms.tokens.flow import along, flow_loss, noise, times
 from shiftlab.errors import ConfigError
 from shiftlab.tasks.pion_topology import CLASSES
 

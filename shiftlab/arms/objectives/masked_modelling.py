@@ -14,7 +14,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.bodies.patch_transformer import Block, PatchTransformer, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.augmentations import Grid, Mirror, declared
+from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
 from shiftlab.arms.objective import Objective
@@ -46,10 +47,7 @@ class MaskedModelling(Objective):
     """A body with the decoders that are thrown away after pre-training."""
 
     name = "masked_modelling"
-    augmentations: ClassVar[Mapping[str, str]] = {
-        "mirror": "y about the middle of the detector",
-        "grid": "patch grid moved by whole cells",
-    }
+    augmentations: ClassVar[Mapping[str, str]] = declared(Mirror(axes=("y",)), Grid())
 
     def __init__(self, body: Body) -> None:
         """Join a body and fresh decoders: one layer for hidden patches, one product for hidden energies.
@@ -58,7 +56,7 @@ class MaskedModelling(Objective):
             ConfigError: the body has no patches to hide.
         """
         super().__init__(body)
-        if not isinstance(body, PatchTransformer | VoxelTransformer):
+        if not isinstance(body, VoxelTransformer):
             raise ConfigError(f"masked modelling needs the body '{VoxelTransformer.name}', not '{body.name}'.")
         size, contract = body.plain(), body.contract
         width = body.width
@@ -69,10 +67,9 @@ class MaskedModelling(Objective):
         self.block = Block(width, size["heads"], size["expansion"])
         self.level = nn.LayerNorm(width)
         self.leave = nn.Linear(width, 2 * contract.locals)
-        if body.voxel_features:
-            self.voxel_level = nn.LayerNorm(body.voxel_features)
-            self.voxel_enter = nn.Linear(body.voxel_features, width)
-            self.voxel_leave = nn.Linear(width, 1)
+        self.voxel_level = nn.LayerNorm(body.voxel_features)
+        self.voxel_enter = nn.Linear(body.voxel_features, width)
+        self.voxel_leave = nn.Linear(width, 1)
 
     def forward(self, batch: Patches, generator: Generator) -> Tensor:
         """Return the loss of hiding some of each event's patches, and some energies."""
@@ -89,22 +86,15 @@ class MaskedModelling(Objective):
             dimmed: bool (voxel,), the voxels of all other patches whose energy is predicted.
         """
         seen, dimmed = patches.keep(~hidden), dimmed[~hidden[patches.voxel_patch]]
-        voxels, encoded = self._encode(seen, dimmed)
+        assert isinstance(self.body, VoxelTransformer)
+        voxels, layers = self.body.layers(seen, seen.value.masked_fill(dimmed, 0.0))
+        encoded = layers[-1]
         full = self.unknown.expand(len(hidden), -1).clone()
         full[~hidden] = self.enter(encoded).to(full.dtype)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
         decoded = self.block(full + self.position(patches), place, ragged)
         total = self._patches(patches, hidden, self.leave(self.level(decoded[hidden])))
-        if voxels is not None:
-            total = total + self._voxels(seen, dimmed, voxels, encoded)
-        return total
-
-    def _encode(self, seen: Patches, dimmed: Tensor) -> tuple[Tensor | None, Tensor]:
-        if isinstance(self.body, VoxelTransformer):
-            voxels, layers = self.body.layers(seen, seen.value.masked_fill(dimmed, 0.0))
-            return voxels, layers[-1]
-        assert isinstance(self.body, PatchTransformer)
-        return None, self.body.layers(seen)[-1]
+        return total + self._voxels(seen, dimmed, voxels, encoded)
 
     def _patches(self, patches: Patches, hidden: Tensor, answer: Tensor) -> Tensor:
         """Return the loss of the voxels of hidden patches from what is answered of them, (hidden patch, 2 places)."""

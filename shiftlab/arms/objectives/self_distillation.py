@@ -17,11 +17,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.augmentations import EnergyJitter, Grid, Mirror, Turn
-from shiftlab.arms.bodies.patch_transformer import PatchTransformer, offsets_from_centroid
+from shiftlab.arms.augmentations import EnergyJitter, Grid, Mirror, Turn, declared
+from shiftlab.arms.block import offsets_from_centroid
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
-from shiftlab.arms.coverage import declared
 from shiftlab.arms.objective import Objective
 from shiftlab.arms.patches import Patches
 from shiftlab.arms.ragged import Ragged
@@ -166,10 +165,9 @@ class SelfDistillation(Objective):
             ConfigError: the body has no patches, or the anode has no symmetry to turn it by.
         """
         super().__init__(body)
-        if not isinstance(body, PatchTransformer | VoxelTransformer):
+        if not isinstance(body, VoxelTransformer):
             raise ConfigError(
-                f"self-distillation needs a body whose tokens are patches, '{PatchTransformer.name}' or "
-                f"'{VoxelTransformer.name}', not '{body.name}'."
+                f"self-distillation needs a body of patches, '{VoxelTransformer.name}', not '{body.name}'."
             )
         _, ny, nz = body.contract.shape
         if body.contract.views > 1 or ny != nz:
@@ -285,7 +283,7 @@ class SelfDistillation(Objective):
 
     def _tokens(self, body: nn.Module, patches: Patches, hidden: Tensor | None = None) -> Tensor:
         """Return (patch, width): the last layer; a hidden patch is known by its place alone."""
-        assert isinstance(body, PatchTransformer | VoxelTransformer)
+        assert isinstance(body, VoxelTransformer)
         if hidden is None:
             content = _embedded(body, patches)
         else:
@@ -325,8 +323,6 @@ class SelfDistillation(Objective):
         yield from zip(self.teacher_heads.parameters(), self.heads.parameters(), strict=True)
 
 
-def _embedded(body: PatchTransformer | VoxelTransformer, patches: Patches) -> Tensor:
+def _embedded(body: VoxelTransformer, patches: Patches) -> Tensor:
     """Return (patch, width): what each patch holds, without its place."""
-    if isinstance(body, PatchTransformer):
-        return body.tokens(patches)
-    return body.tokens(patches, body.stem(patches, patches.value))
+    return body.tokens(patches, body.stem(patches, patches.around))

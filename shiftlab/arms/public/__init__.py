@@ -1,0 +1,1 @@
+"""Public sensor-level models: their units, their packages and their checkpoint files."""

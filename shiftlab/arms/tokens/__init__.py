@@ -1,0 +1,1 @@
+"""What models of reconstructed particles look at: contracts with units, batches, observations, public checkpoints."""

@@ -1,0 +1,244 @@
+"""Checkpoints of OmniLearned: from the package's own files to a ``Pet2`` body, and to safetensors with JSON.
+
+Layout (package ``omnilearned`` 0.2.0, ``utils.save_checkpoint``): a ``torch.save`` of ``body``, ``classifier_head``,
+``generator_head``, their averages ``ema_body`` and ``ema_generator``, and the state of the optimiser, by name. It holds
+neither units nor what its columns are, nor K, the number of heads and the number of coordinates: whoever loads it says.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from shiftlab.arms.bodies.pet2 import Pet2
+from shiftlab.arms.checkpoint import load_record, save_record
+from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
+from shiftlab.errors import ConfigError
+from shiftlab.provenance import digest_file, write_whole
+
+__all__ = [
+    "PARTS",
+    "Transfer",
+    "convert",
+    "fill",
+    "load_converted",
+    "pet2_from",
+    "read_checkpoint",
+    "size_of",
+    "transfer",
+]
+
+PARTS: Final = ("body", "classifier_head", "generator_head", "ema_body", "ema_generator")
+"""What of a checkpoint are weights."""
+
+_WEIGHTS: Final = "weights.safetensors"
+_STATED: Final = ("heads", "neighbours", "coordinates", "first_kind")
+"""What of the size no tensor tells."""
+
+_HEADS: Final = {128: 8, 512: 16, 1024: 32}
+"""Attention heads by width, of the package's sizes small, medium and large."""
+
+State = Mapping[str, Tensor]
+Parts = Mapping[str, State]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What of a checkpoint came into a network.
+
+    Attributes:
+        copied: Tensors of the network that were filled.
+        left: Tensors of the network that keep their initial values.
+        unused: Tensors of the checkpoint that found no place.
+    """
+
+    copied: tuple[str, ...]
+    left: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def read_checkpoint(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the weights of a public checkpoint by part, or of one that ``convert`` wrote.
+
+    Nothing of the file is run: it is opened with ``weights_only=True``.
+
+    Raises:
+        ConfigError: the file is missing, damaged, holds more than tensors and plain values, or has no ``body``.
+    """
+    if path.suffix == ".safetensors":
+        return _unflatten(_safetensors(path))
+    try:
+        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ConfigError(f"OmniLearned checkpoint '{path}' cannot be read: {error}") from error
+    if not isinstance(held, Mapping) or not isinstance(held.get("body"), Mapping):
+        raise ConfigError(f"'{path}' is no OmniLearned checkpoint: it has no part 'body'.")
+    return {part: dict(held[part]) for part in PARTS if isinstance(held.get(part), Mapping)}
+
+
+def size_of(parts: Parts, **stated: int) -> dict[str, Any]:
+    """Return the keyword arguments of ``Pet2`` that fit a checkpoint's tensors.
+
+    Args:
+        parts: What ``read_checkpoint`` gave.
+        stated: What no tensor tells: ``heads`` (known for the package's own sizes), ``neighbours`` (10 when not
+            given), ``coordinates`` (2) and ``first_kind`` (1).
+
+    Raises:
+        ConfigError: a tensor is missing or of an unexpected shape.
+    """
+    body = parts["body"]
+    try:
+        _, tokens, width = body["token"].shape
+        columns = len(body["embed.norm.weight"])
+        local = body["local_physics.mlp.fc1.weight"].shape[1]
+        hidden = len(body["embed.mlp.fc1.bias"])
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"OmniLearned checkpoint: its body is not that of PET2, {error} is missing.") from error
+    if columns != KINEMATICS:
+        raise ConfigError(f"OmniLearned checkpoint: made for {columns} momentum columns; {KINEMATICS} can be used.")
+    if any(name.startswith("out_blocks.") for name in body):
+        raise ConfigError("OmniLearned checkpoint: its body has skip connections, which are not supported.")
+    heads = stated.get("heads", _HEADS.get(width))
+    if heads is None:
+        raise ConfigError(f"OmniLearned checkpoint: width {width} is none of the package's; state `heads`.")
+    return {
+        "width": width,
+        "layers": _count(body, "in_blocks."),
+        "head_layers": _count(body, "local_physics.in_blocks."),
+        "heads": heads,
+        "class_tokens": tokens,
+        "expansion": hidden // width,
+        "neighbours": stated.get("neighbours", 10),
+        "coordinates": stated.get("coordinates", 2),
+        "interaction": any(name.startswith("interaction.") for name in body),
+        "local_interaction": local == columns + 3,
+        "first_kind": stated.get("first_kind", 1),
+        "dropout": 0.0,
+    }
+
+
+def pet2_from(parts: Parts, contract: TokenContract, *, average: bool = False, **stated: int) -> Pet2:
+    """Return the body of a checkpoint for tokens of ``contract``, every tensor filled.
+
+    Args:
+        parts: What ``read_checkpoint`` gave.
+        contract: The tokens that it was trained on, as its owner says.
+        average: Take the running average of the body's weights.
+        stated: As for ``size_of``.
+
+    Raises:
+        ConfigError: the checkpoint was made for another number of columns, kinds or globals than the contract has.
+    """
+    body = Pet2.fresh(size_of(parts, **stated), contract)
+    chosen = dict(parts)
+    if average:
+        if "ema_body" not in parts:
+            raise ConfigError("OmniLearned checkpoint: it has no running average of the body.")
+        chosen["body"] = parts["ema_body"]
+    moved = fill(body, chosen)
+    # Without noise the level's embedding is exactly zero; a checkpoint of a plain classifier has none.
+    left = [name for name in moved.left if not name.startswith(("body.MPFourier.", "body.time_embed."))]
+    if "classifier_head" not in parts:
+        left = [name for name in left if not name.startswith("classifier.")]
+    unused = [name for name in moved.unused if not name.startswith("classifier.out.")]
+    if left or unused:
+        odd = ", ".join((left + unused)[:3])
+        raise ConfigError(
+            f"OmniLearned checkpoint: {len(left)} tensors of the network stay unfilled and {len(unused)} of the file "
+            f"are unused, say {odd}. It was made for other columns, kinds or globals than the contract has; `fill` "
+            "copies what fits, for fine-tuning."
+        )
+    return body
+
+
+def fill(body: Pet2, parts: Parts) -> Transfer:
+    """Copy what fits into a body, as the package does before fine-tuning, and say what did not."""
+    given = {f"body.{name}": value for name, value in parts["body"].items()}
+    given |= {f"classifier.{name}": value for name, value in parts.get("classifier_head", {}).items()}
+    return transfer(body.network, given)
+
+
+def transfer(module: nn.Module, given: State) -> Transfer:
+    """Copy every tensor of equal name and shape, but none with ``out.`` in its name (``utils.restore_checkpoint``)."""
+    own = module.state_dict()
+    fits = {
+        name: value
+        for name, value in given.items()
+        if "out." not in name and name in own and own[name].shape == value.shape
+    }
+    module.load_state_dict(fits, strict=False)
+    return Transfer(tuple(fits), _without(own, fits), _without(given, fits))
+
+
+def convert(path: Path, folder: Path, contract: TokenContract, **stated: int) -> Pet2:
+    """Write a public checkpoint as ``weights.safetensors``, bit for bit, and ``record.json`` with its contract.
+
+    Args:
+        path: The public checkpoint.
+        folder: Where both files go.
+        contract: The tokens that it was trained on, as its owner says.
+        stated: As for ``size_of``.
+
+    Raises:
+        ConfigError: as for ``read_checkpoint`` and ``pet2_from``.
+    """
+    parts = read_checkpoint(path)
+    known: dict[str, Any] = dict(stated)
+    body = pet2_from(parts, contract, **known)
+    flat = {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
+    with write_whole(folder / _WEIGHTS) as temporary:
+        save_file({name: value.clone() for name, value in flat.items()}, temporary)
+    described = {"name": body.name, **body.plain()}
+    source = {"file": path.name, "sha256": digest_file(path), "layout": "omnilearned 0.2.0"}
+    save_record(folder, {"body": described, "contract": contract.plain(), "parts": sorted(parts), "source": source})
+    return body
+
+
+def load_converted(folder: Path) -> Pet2:
+    """Return the body that ``convert`` wrote, with the contract that travels with it.
+
+    Raises:
+        ConfigError: a file is missing or damaged, or both do not fit.
+    """
+    record = load_record(folder)
+    try:
+        size, contract = dict(record["body"]), TokenContract.from_plain(record["contract"])
+        stated: dict[str, Any] = {name: size[name] for name in _STATED}
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"checkpoint '{folder}': its record lacks {error}.") from error
+    return pet2_from(_unflatten(_safetensors(folder / _WEIGHTS)), contract, **stated)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"checkpoint '{path}' cannot be read: {error}") from error
+
+
+def _unflatten(flat: State) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in flat.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = value
+    if "body" not in parts:
+        raise ConfigError("converted OmniLearned checkpoint: it has no part 'body'.")
+    return parts
+
+
+def _count(state: State, prefix: str) -> int:
+    """Return how many numbered blocks begin with ``prefix``."""
+    return len({name[len(prefix) :].partition(".")[0] for name in state if name.startswith(prefix)})
+
+
+def _without(names: Iterable[str], taken: Mapping[str, Tensor]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in taken)
