@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
-import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +12,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from shiftlab.errors import ConfigError, UnknownNameError
+from shiftlab.plugins import load_plugin
 
 __all__ = ["Registry"]
 
@@ -65,19 +64,7 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: the file does not exist or cannot be imported.
         """
-        if not path.is_file():
-            raise ConfigError(f"plugins: no file '{path}'.")
-        name = f"shiftlab_plugin_{path.stem}"
-        if name in sys.modules:
-            module = sys.modules[name]
-        else:
-            spec = importlib.util.spec_from_file_location(name, path)
-            if spec is None or spec.loader is None:
-                raise ConfigError(f"plugins: '{path}' is not a Python file.")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
-        self._collect(self._load(), module)
+        self._collect(self._load(), load_plugin(path))
 
     def _load(self) -> dict[str, type[T]]:
         if self._entries is None:

@@ -19,6 +19,7 @@ from shiftlab.tasks.task import Task
 
 __all__ = ["Network", "answer_together"]
 
+
 class Network(nn.Module):
     """One body and a head for each task."""
 
@@ -68,9 +69,7 @@ def answer_together(
 
 
 @torch.inference_mode()
-def _raw(
-    networks: Sequence[Network], parts: Parts, tasks: Sequence[Task], voxels: int
-) -> list[Mapping[str, Answer]]:
+def _raw(networks: Sequence[Network], parts: Parts, tasks: Sequence[Task], voxels: int) -> list[Mapping[str, Answer]]:
     """Return what each network's heads say of every voxel, or of each event of ``parts``."""
     device = parts.patches.offsets.device
     answers = [{task.name: blank(task, len(parts.patches), voxels, device) for task in tasks} for _ in networks]

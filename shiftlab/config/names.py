@@ -49,10 +49,7 @@ def registry(kind: str, plugins: Sequence[Path] = ()) -> Registry[Any]:
     """
     found: Registry[Any] = _REGISTRIES[kind]()
     for path in plugins:
-        try:
-            found.add_file(path)
-        except (ImportError, SyntaxError, AttributeError, NameError, TypeError) as error:
-            raise ConfigError(f"plugins: '{path}' cannot be imported: {error}") from error
+        found.add_file(path)
     return found
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +23,12 @@ from shiftlab.detector.recorder import Recorder
 from shiftlab.errors import DataError, RunError, ShiftlabError
 from shiftlab.events import open_events
 from shiftlab.events.deposits import EventTable
+from shiftlab.plugins import load_plugins, loaded_plugins
 from shiftlab.responses.selection import AnalysisSelection
 from shiftlab.responses.shards import Arrays, Shards, Unit, chunks, read_events
 from shiftlab.tasks import Task, VoxelTruth, truth_in
 
 __all__ = ["Job", "StoredArm", "Worker", "work_through"]
-
-_PLUGIN: Final = "shiftlab_plugin_"
-"""How the registry names modules of loose plug-in files."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +211,7 @@ def work_through(job: Job, units: Sequence[Unit], workers: int) -> Iterator[Unit
     try:
         for i in range(min(workers, len(units))):
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, _plugins()), daemon=True)
+            process = context.Process(target=_serve, args=(there, loaded_plugins()), daemon=True)
             process.start()
             there.close()
             processes.append(process)
@@ -263,31 +259,14 @@ def _collect(job: Job, shares: dict[Connection, list[Unit]]) -> Iterator[Unit]:
 def _serve(parent: Connection, plugins: tuple[str, ...]) -> None:
     """Be a worker process: receive the job and its units, report each; end when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in plugins:
-        _import_plugin(Path(name))
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        job, units = parent.recv()
-        torch.set_num_threads(job.threads)
         try:
+            load_plugins(plugins)
+            job, units = parent.recv()
+            torch.set_num_threads(job.threads)
             worker = Worker(job)
             for unit in units:
                 worker.work(unit)
                 parent.send(None)
         except ShiftlabError as error:
             parent.send(str(error))
-
-
-def _plugins() -> tuple[str, ...]:
-    """Files of the loose plug-ins that this process has loaded; a spawned one must load them too."""
-    loaded = [module for name, module in sorted(sys.modules.items()) if name.startswith(_PLUGIN)]
-    return tuple(str(module.__file__) for module in loaded)
-
-
-def _import_plugin(path: Path) -> None:
-    name = f"{_PLUGIN}{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RunError(f"plugins: a worker cannot load '{path}'.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)

@@ -27,8 +27,8 @@ from torch import Tensor
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
 from shiftlab.arms.heads import head_for
-from shiftlab.arms.parts import batches
 from shiftlab.arms.objectives import objectives
+from shiftlab.arms.parts import batches
 from shiftlab.arms.patches import Patches, group
 from shiftlab.arms.ragged import Ragged
 from shiftlab.arms.training.flops import metered

@@ -16,7 +16,6 @@ import torch
 from shiftlab.arms.images.imaged import CHUNK, imaged, input_contract
 from shiftlab.arms.images.store import ImageStore, TrainingFile, described, made_of, store_path
 from shiftlab.arms.images.store_writing import holds_chunk, write_chunk, write_store
-from shiftlab.arms.plugins import LoadedPlugins
 from shiftlab.arms.training_set import asked_of_voxels
 from shiftlab.detector import Detector
 from shiftlab.errors import ConfigError, DataError, RunError
@@ -24,6 +23,7 @@ from shiftlab.events.deposits import Deposits
 from shiftlab.events.reader import open_events, read
 from shiftlab.events.sample.digest import refuse_changed
 from shiftlab.events.simulation.workers import work_through
+from shiftlab.plugins import LoadedPlugins
 from shiftlab.provenance import digest_json, provenance_record
 from shiftlab.tasks.task import Task
 
@@ -126,7 +126,7 @@ class _Maker:
             spans += [_Span(number, first, min(first + chunk, events)) for first in range(0, events, chunk)]
         folder = path.with_suffix(f".chunks{chunk}")
         digest = digest_json(identity)
-        return cls(LoadedPlugins.here(), files, detector, tuple(tasks), tuple(spans), folder, identity, digest)
+        return cls(LoadedPlugins(), files, detector, tuple(tasks), tuple(spans), folder, identity, digest)
 
     def path(self, number: int) -> Path:
         """Return where a chunk lies."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Generator, Tensor
 
-from shiftlab.arms.plugins import LoadedPlugins
 from shiftlab.arms.training.presentation import keyed
 from shiftlab.arms.training.run import Run
 from shiftlab.errors import RunError
+from shiftlab.plugins import LoadedPlugins
 
 if TYPE_CHECKING:
     from shiftlab.arms.training_set import Batch, Stored, TrainingSet
@@ -134,7 +134,7 @@ def threads(data: TrainingSet, count: int) -> Workers:
 
 def processes(stored: Stored, count: int) -> Workers:
     """Return spawned processes that each map a store anew and cut batches of it, with one thread of torch."""
-    arguments = (LoadedPlugins.here(), stored)
+    arguments = (LoadedPlugins(), stored)
     executor = ProcessPoolExecutor(count, get_context("spawn"), initializer=_open, initargs=arguments)
     return Workers(executor, _ask, pickle.loads)
 
