@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shiftlab.run.study import Study
+from studies.headlines import fits, largest, single
 
 if TYPE_CHECKING:
     from shiftlab.bias import Bias
@@ -30,7 +31,7 @@ class Demo(Study):
 
     def headline(self, bias: Bias, results: Mapping[tuple[str, int], FitResult]) -> tuple[str, ...]:
         """Return how much more the shared model's tasks move together, and what each arm costs the fit."""
-        return (*_excess(bias), *_largest(bias), *_fits(results))
+        return (*_excess(bias), *_largest(bias), *fits(results))
 
 
 def _excess(bias: Bias) -> list[str]:
@@ -45,23 +46,12 @@ def _excess(bias: Bias) -> list[str]:
 
 
 def _largest(bias: Bias) -> list[str]:
-    table = bias.table
-    shown = table[(table["group"] == "unisim") & (table["recalibrate"] == "none") & ~table["mc_limited"].astype(bool)]
-    shown = shown[shown["not_quoted"] == ""]
     lines = []
-    for arm, rows in shown.groupby("arm", sort=False):
-        row = rows.sort_values("bias_over_sigma_data", key=abs).iloc[-1]
+    for arm, rows in single(bias).groupby("arm", sort=False):
+        row = largest(rows)
         lines.append(
             f"Largest bias of arm {arm}: {row['task']} ({row['statistic']}) moves by {row['bias']:+.3g} ± "
             f"{row['bias_error']:.1g}, {abs(row['bias_over_sigma_data']):.2f} data statistical errors, in universe "
             f"{row['universe']} (seed {row['seed']})."
         )
     return lines
-
-
-def _fits(results: Mapping[tuple[str, int], FitResult]) -> list[str]:
-    return [
-        f"Fit of arm {arm}, seed {seed}: sigma(mu) = {result.summary['sigma']:.3f}, of which detector systematics "
-        f"{result.summary['sigma_systematic']:.3f}."
-        for (arm, seed), result in results.items()
-    ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shiftlab.run.study import Study
+from studies.headlines import fits, largest_of_each
 
 if TYPE_CHECKING:
     from shiftlab.bias import Bias
@@ -34,26 +35,4 @@ class Minerva(Study):
 
     def headline(self, bias: Bias, results: Mapping[tuple[str, int], FitResult]) -> tuple[str, ...]:
         """Return the largest bias of each arm and task, and what detector systematics cost the fit."""
-        return (*_largest(bias), *_fits(results))
-
-
-def _largest(bias: Bias) -> list[str]:
-    table = bias.table
-    shown = table[(table["group"] == "unisim") & ~table["mc_limited"].astype(bool)]
-    lines = []
-    for (arm, task, statistic), rows in shown.groupby(["arm", "task", "statistic"], sort=False):
-        row = rows.sort_values("bias_over_sigma_data", key=abs).iloc[-1]
-        lines.append(
-            f"Arm {arm}, {task}: {statistic} moves most in universe {row['universe']}, by {row['bias']:+.3g} ± "
-            f"{row['bias_error']:.1g}, {abs(row['bias_over_sigma_data']):.2f} data statistical errors "
-            f"(seed {row['seed']})."
-        )
-    return lines or ["No bias is larger than its Monte Carlo error."]
-
-
-def _fits(results: Mapping[tuple[str, int], FitResult]) -> list[str]:
-    return [
-        f"Fit of arm {arm}, seed {seed}: sigma(mu) = {result.summary['sigma']:.3f}, of which detector systematics "
-        f"{result.summary['sigma_systematic']:.3f}."
-        for (arm, seed), result in results.items()
-    ]
+        return (*largest_of_each(bias, by=["arm"]), *fits(results))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.energy_task import EnergyTask, robust_spread
 from shiftlab.tasks.event_summary import EventSummary
-from shiftlab.tasks.quantiles import most_probable, quantile_range
-from shiftlab.tasks.task import Booleans, Floats, Task
-from shiftlab.tasks.truth import column
+from shiftlab.tasks.task import Booleans, Floats
 
 __all__ = ["AvailableEnergy"]
 
@@ -23,7 +22,7 @@ _LEAST: Final = 50.0
 """MeV; ratios to a smaller true energy are not judged, as in minerva-ml's evaluation."""
 
 
-class AvailableEnergy(Task):
+class AvailableEnergy(EnergyTask):
     """Available energy without the muon, as arXiv:2604.12364 defines it; a head gives log(1 + E/GeV).
 
     It is the kinetic energy of protons and the total energy of pions, charged kaons, electrons and photons. The
@@ -31,13 +30,8 @@ class AvailableEnergy(Task):
     """
 
     name = "available_energy"
-    input: ClassVar[Literal["images", "tokens"]] = "tokens"
-    statistic = "mean(reco/true - 1)"
-    unit = "1"
-    level = "event"
-    kind = "regression"
+    input = "tokens"
     output_names = ("available_energy_MeV",)
-    empty = (0.0,)
     truth_columns = ("available_energy",)
     observable_label = "reconstructed available energy [MeV]"
     edges = (0.0, 300.0, 600.0, 1000.0, 4000.0)
@@ -49,14 +43,6 @@ class AvailableEnergy(Task):
     def evaluated(self, events: EventTable) -> Booleans:
         """Return the events with a true available energy of at least 50 MeV."""
         return self.scored(events) & (self.truth(events)[:, 0] >= _LEAST)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return the available energy, MeV.
-
-        Raises:
-            DataError: the events have no such truth.
-        """
-        return column(events, "available_energy", self.name)[:, None]
 
     def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return log(1 + E/GeV); NaN where the truth is."""
@@ -71,26 +57,6 @@ class AvailableEnergy(Task):
         """Return the reconstructed energy, MeV, not negative."""
         return _GEV * torch.expm1(raw.clamp(min=0.0))
 
-    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
-        """Return the weighted mean of reco/true - 1, (..., replica)."""
-        mean: Floats = (outputs[..., 0] / truth[:, 0] - 1.0) @ weights.T / weights.sum(axis=1)
-        return mean
-
-    def observable(self, outputs: Floats) -> Floats:
-        """Return the reconstructed energy, MeV."""
-        return outputs[..., 0]
-
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return the interquartile range and the most probable value of reco/true."""
-        ratio = outputs[..., 0] / truth[:, 0]
-        return {"IQR of reco/true": quantile_range(ratio, weights), "MPV of reco/true": most_probable(ratio, weights)}
-
-    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
-        """Return the statistics of answering the mean energy for every event."""
-        ratio = np.average(truth[:, 0], weights=weights) / truth[:, 0]
-        label, one = "mean predictor", weights[None]
-        return {
-            self.statistic: (label, float(np.average(ratio, weights=weights) - 1.0)),
-            "IQR of reco/true": (label, float(quantile_range(ratio, one)[0])),
-            "MPV of reco/true": (label, float(most_probable(ratio, one)[0])),
-        }
+        return robust_spread(outputs[..., 0] / truth[:, 0], weights)

@@ -14,7 +14,6 @@ from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.leading_particle import DIRECTION, with_direction
 from shiftlab.tasks.quantiles import weighted_quantile
 from shiftlab.tasks.task import NEUTRINOS, Booleans, Floats, Task, of_samples
-from shiftlab.tasks.truth import column
 
 __all__ = ["Direction"]
 
@@ -34,7 +33,6 @@ class Direction(Task):
     opt_in = True
     statistic = "68% angular resolution"
     unit = "deg"
-    level = "event"
     kind = "regression"
     raw = 3
     odd = (1,)
@@ -55,14 +53,6 @@ class Direction(Task):
     def with_truth(self, deposits: Deposits) -> Deposits:
         """Return the events with the direction of their leading particle, from their table of particles."""
         return with_direction(deposits)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return the unit vector of the momentum at birth; NaN where unknown.
-
-        Raises:
-            DataError: the events have no such truth.
-        """
-        return np.stack([column(events, name, self.name) for name in self.truth_columns], axis=1)
 
     def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return (event, 3), the unit vector."""
@@ -99,9 +89,7 @@ class Direction(Task):
         mean = np.average(truth, axis=0, weights=weights)
         length = float(np.linalg.norm(mean))
         constant = np.broadcast_to(mean / length if length > 0 else np.array(self.empty), truth.shape)
-        further = self.further(constant, truth, weights[None])
-        own = {self.statistic: self.score(constant, truth, weights[None]), **further}
-        return {name: ("mean direction", float(value[0])) for name, value in own.items()}
+        return self.reached("mean direction", constant, truth, weights)
 
 
 def _angle(first: Floats, second: Floats) -> Floats:

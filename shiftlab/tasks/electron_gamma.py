@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.logit_task import LogitTask
-from shiftlab.tasks.task import Floats
 
 __all__ = ["ElectronGamma"]
 
 
 class ElectronGamma(LogitTask):
-    """Electron (1) against photon (0); numu CC events are scored because they fill the channel too."""
+    """Electron (1) against photon (0), NaN for neither; numu CC events are scored because they fill the channel too."""
 
     name = "electron_gamma"
     judged = ("single_electron", "single_gamma", "nue_cc", "photon_protons")
@@ -18,7 +16,3 @@ class ElectronGamma(LogitTask):
     truth_columns = ("em_class",)
     observable_label = "electron score of the leading shower"
     edges = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return 1 for an electron, 0 for a photon, NaN where neither defines the event."""
-        return events.truth["em_class"].cpu().double().numpy()[:, None]

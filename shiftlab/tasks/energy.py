@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.ratio_energy import RatioEnergy
-from shiftlab.tasks.task import Floats
 
 __all__ = ["Energy"]
 
@@ -16,7 +14,3 @@ class Energy(RatioEnergy):
     truth_columns = ("visible_energy",)
     observable_label = "reconstructed visible energy [MeV]"
     edges = (0.0, 350.0, 600.0, 1000.0, 3000.0)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return the visible energy, MeV."""
-        return events.truth["visible_energy"].cpu().double().numpy()[:, None]

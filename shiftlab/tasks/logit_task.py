@@ -29,7 +29,6 @@ class LogitTask(Task):
 
     statistic = "AUC"
     unit = "1"
-    level = "event"
     kind = "binary"
     output_names = ("logit",)
     empty = (0.0,)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from shiftlab.events.deposits import EventTable
-from shiftlab.tasks.quantiles import most_probable, quantile_range
+from shiftlab.tasks.energy_task import robust_spread
 from shiftlab.tasks.ratio_energy import RatioEnergy
 from shiftlab.tasks.task import NEUTRINOS, Booleans, Floats, of_samples
-from shiftlab.tasks.truth import column
 
 __all__ = ["NeutrinoEnergy"]
 
@@ -33,16 +30,7 @@ class NeutrinoEnergy(RatioEnergy):
         """Return the charged-current events with a true neutrino energy that deposit energy."""
         return of_samples(events, NEUTRINOS) & (self.truth(events) > 0).all(axis=1)
 
-    def truth(self, events: EventTable) -> Floats:
-        """Return neutrino energy (NaN for events without a neutrino) and visible energy, MeV.
-
-        Raises:
-            DataError: the events have no such truth.
-        """
-        return np.stack([column(events, name, self.name) for name in self.truth_columns], axis=1)
-
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return resolution, interquartile range and most probable value of reco/true."""
         ratio = outputs[..., 0] / truth[:, 0]
-        robust = {"IQR of reco/true": quantile_range(ratio, weights), "MPV of reco/true": most_probable(ratio, weights)}
-        return {**super().further(outputs, truth, weights), **robust}
+        return {**super().further(outputs, truth, weights), **robust_spread(ratio, weights)}

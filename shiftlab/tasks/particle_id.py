@@ -12,7 +12,7 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
-from shiftlab.tasks.classification import f1_mean, per_class, share
+from shiftlab.tasks.classification import best_constant, confusion, f1_mean, named_scores, share
 from shiftlab.tasks.particle_task import KINDS, Found, ParticleTask
 from shiftlab.tasks.partition import overlap
 from shiftlab.tasks.task import Floats
@@ -80,55 +80,38 @@ class ParticleId(ParticleTask):
 
     def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
         """Return the mean F1 of the kinds, missed and made-up particles counted, (..., replica)."""
-        counts = _counts(np.einsum("...ec,re->...rc", outputs[..., :_COUNTS], weights, optimize=True))
-        hit = np.diagonal(counts, axis1=-2, axis2=-1)[..., :-1]
-        return f1_mean(hit, counts[..., :-1, :].sum(axis=-1), counts[..., :-1].sum(axis=-2))
+        counts = np.einsum("...ec,re->...rc", outputs[..., :_COUNTS], weights, optimize=True)
+        return f1_mean(*_sums(confusion(counts, _SIDE)))
 
     def observable(self, outputs: Floats) -> Floats:
         """Return how many protons are found."""
-        protons: Floats = _counts(outputs[..., :_COUNTS])[..., KINDS.index("proton")].sum(axis=-1)
+        protons: Floats = confusion(outputs[..., :_COUNTS], _SIDE)[..., KINDS.index("proton")].sum(axis=-1)
         return protons
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return macro-F1, accuracy and calibration on matches alone, and F1, precision and recall of each kind."""
-        counts = _counts(weights @ outputs[:, :_COUNTS])
-        pairs = counts[..., :-1, :-1]
-        hit = np.diagonal(pairs, axis1=-2, axis2=-1)
-        number = pairs.sum(axis=(-2, -1))
-        own = per_class(hit, counts[..., :-1, :].sum(axis=-1), counts[..., :-1].sum(axis=-2))
-        return {
-            "macro-F1 of matches": f1_mean(hit, pairs.sum(axis=-1), pairs.sum(axis=-2)),
-            "accuracy of matches": share(hit.sum(axis=-1), number),
-            "ECE of matches": expected_error(weights @ outputs[:, _COUNTS:], number),
-            **{
-                f"{what} of {kind}": own[what][:, place]
-                for place, kind in enumerate(KINDS)
-                for what in ("F1", "precision", "recall")
-            },
-        }
+        counts = confusion(weights @ outputs[:, :_COUNTS], _SIDE)
+        error = expected_error(weights @ outputs[:, _COUNTS:], counts[:, :-1, :-1].sum(axis=(-2, -1)))
+        return {**_of_matches(counts), "ECE of matches": error, **named_scores(KINDS, *_sums(counts))}
 
     def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
         """Return the statistics of calling every found particle the one kind that does best."""
-        counts = _counts(weights @ outputs[:, :_COUNTS])
-        best, matches, right = 0.0, 0.0, 0.0
-        for kind in range(len(KINDS)):
-            constant = np.zeros_like(counts)
-            constant[:, kind] = counts[:, :-1].sum(axis=1)
-            constant[:, -1] = counts[:, -1]
-            pairs = constant[:-1, :-1]
-            hit, called = np.diagonal(pairs), constant[:, :-1].sum(axis=0)
-            best = max(best, float(f1_mean(hit, constant[:-1].sum(axis=1), called)))
-            matches = max(matches, float(f1_mean(hit, pairs.sum(axis=1), pairs.sum(axis=0))))
-            right = max(right, float(share(hit.sum(), pairs.sum())))
-        label = "best constant"
-        return {
-            self.statistic: (label, best),
-            "macro-F1 of matches": (label, matches),
-            "accuracy of matches": (label, right),
-            "ECE of matches": ("shares of the kinds", 0.0),
-        }
+        counts = confusion(weights @ outputs[:, :_COUNTS], _SIDE)
+        best = best_constant(counts, lambda one: {self.statistic: f1_mean(*_sums(one)), **_of_matches(one)})
+        return {**best, "ECE of matches": ("shares of the kinds", 0.0)}
 
 
-def _counts(flat: Floats) -> Floats:
-    """Return (..., 6, 6) counts from (..., 36)."""
-    return flat.reshape(*flat.shape[:-1], _SIDE, _SIDE)
+def _sums(counts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return right calls, true and called particles of each kind, (..., kind), from counts (..., 6, 6)."""
+    hit = np.diagonal(counts, axis1=-2, axis2=-1)[..., :-1]
+    return hit, counts[..., :-1, :].sum(axis=-1), counts[..., :-1].sum(axis=-2)
+
+
+def _of_matches(counts: Floats) -> dict[str, Floats]:
+    """Return macro-F1 and accuracy of the particles that were found, from counts (..., 6, 6)."""
+    pairs = counts[..., :-1, :-1]
+    hit = np.diagonal(pairs, axis1=-2, axis2=-1)
+    return {
+        "macro-F1 of matches": f1_mean(hit, pairs.sum(axis=-1), pairs.sum(axis=-2)),
+        "accuracy of matches": share(hit.sum(axis=-1), pairs.sum(axis=(-2, -1))),
+    }

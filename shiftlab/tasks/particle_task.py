@@ -6,16 +6,14 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from shiftlab.errors import DataError
-from shiftlab.events.deposits import Deposits, EventTable
-from shiftlab.tasks.event_summary import EventSummary
+from shiftlab.events.deposits import Deposits
 from shiftlab.tasks.particle_truth import LEAST_CELLS, particle_numbers
 from shiftlab.tasks.set_loss import SetAnswer, SetTarget, set_loss
-from shiftlab.tasks.task import Booleans, Floats, Task
+from shiftlab.tasks.task import CountedTask
 from shiftlab.tasks.voxel_truth import MatchedTruth
 from shiftlab.units import PARTICLES
 
@@ -41,8 +39,8 @@ class Found:
     probability: Tensor
 
 
-class ParticleTask(Task):
-    """A task about sets; a head gives masks and kinds of a fixed number of queries, the outputs per event are counts.
+class ParticleTask(CountedTask):
+    """A task about sets; a head gives masks and kinds of a fixed number of queries.
 
     Attributes:
         queries: Particles that a head can find in an event; the events with more are counted in ``true``.
@@ -52,9 +50,7 @@ class ParticleTask(Task):
     kind = "classes"
     opt_in = True
     raw = len(KINDS) + 1
-    empty = ()
     queries: ClassVar[int] = 24
-    truth_columns = ("visible_energy",)
 
     def with_truth(self, deposits: Deposits) -> Deposits:
         """Return the events as they are.
@@ -68,22 +64,6 @@ class ParticleTask(Task):
             raise DataError(f"task '{self.name}' needs the class of deposits, which is unknown for all of these.")
         return deposits
 
-    def scored(self, events: EventTable) -> Booleans:
-        """Return every event."""
-        return np.ones(len(events), dtype=np.bool_)
-
-    def evaluated(self, events: EventTable) -> Booleans:
-        """Return every event: one without particles adds nothing to any count."""
-        return self.scored(events)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return the visible energy, MeV; the truth of the particles is inside the counts."""
-        return events.truth["visible_energy"].cpu().double().numpy()[:, None]
-
-    def target(self, truth: Floats, event: EventSummary) -> Floats:
-        """Return NaN: the target is the set of particles."""
-        return np.full(len(truth), np.nan)
-
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
         """Refuse: the loss of sets is ``set_loss``."""
         raise TypeError(f"task '{self.name}' is trained on sets: use set_loss.")
@@ -91,10 +71,6 @@ class ParticleTask(Task):
     def set_loss(self, answer: SetAnswer, target: SetTarget) -> Tensor:
         """Return the training loss of masks and kinds after the best assignment of queries to true particles."""
         return set_loss(answer, target)
-
-    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
-        """Return ``raw``; the answer of a head is summarised by ``count``."""
-        return raw
 
     def find(self, answer: SetAnswer) -> Found:
         """Return the particles of a head's answer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final, Literal
+from typing import Final
 
 import numpy as np
 from scipy.special import softmax
@@ -33,10 +33,9 @@ class PionTopology(Task):
     """Five classes (``Pi_labels_v2`` of the code of arXiv:2604.12364); the outputs are logits."""
 
     name = "pion_topology"
-    input: ClassVar[Literal["images", "tokens"]] = "tokens"
+    input = "tokens"
     statistic = "AUROC of CC1pi+-"
     unit = "1"
-    level = "event"
     kind = "classes"
     raw = len(CLASSES)
     output_names = tuple(f"logit_{name}" for name in CLASSES)

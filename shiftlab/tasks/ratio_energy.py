@@ -11,24 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
+from shiftlab.tasks.energy_task import EnergyTask
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.quantiles import spread
-from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Booleans, Floats, Task, of_samples
+from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Booleans, Floats, of_samples
 
 __all__ = ["RatioEnergy"]
 
 _KNEE: Final = 0.1
 
 
-class RatioEnergy(Task):
+class RatioEnergy(EnergyTask):
     """An energy; a head gives the logarithm of its ratio to the summed calibrated energy."""
 
-    statistic = "mean(reco/true - 1)"
-    unit = "1"
-    level = "event"
-    kind = "regression"
     output_names = ("energy_MeV",)
-    empty = (0.0,)
 
     def scored(self, events: EventTable) -> Booleans:
         """Return the neutrino candidates."""
@@ -55,23 +51,6 @@ class RatioEnergy(Task):
         """Return the reconstructed energy, MeV."""
         return event.summed_energy[:, None] * torch.exp(raw)
 
-    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
-        """Return the weighted mean of reco/true - 1, (..., replica)."""
-        residual = outputs[..., 0] / truth[:, 0] - 1.0
-        mean: Floats = residual @ weights.T / weights.sum(axis=1)
-        return mean
-
-    def observable(self, outputs: Floats) -> Floats:
-        """Return the reconstructed energy, MeV."""
-        return outputs[..., 0]
-
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return the resolution, the weighted root mean square of reco/true - 1 about its mean."""
         return {"resolution": spread(outputs[..., 0] / truth[:, 0], weights)}
-
-    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
-        """Return the same statistics of answering the mean energy for every event."""
-        constant = np.full((len(truth), 1), np.average(truth[:, 0], weights=weights))
-        further = self.further(constant, truth, weights[None])
-        own = {self.statistic: self.score(constant, truth, weights[None]), **further}
-        return {name: ("mean predictor", float(value[0])) for name, value in own.items()}

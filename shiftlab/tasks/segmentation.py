@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
-from shiftlab.tasks.classification import f1_mean, per_class, share
-from shiftlab.tasks.event_summary import EventSummary
-from shiftlab.tasks.task import Booleans, Floats, VoxelTask
+from shiftlab.tasks.classification import best_constant, confusion, f1_mean, named_scores, per_class, share
+from shiftlab.tasks.task import Floats, VoxelTask
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
 from shiftlab.units import SEMANTIC
 
 __all__ = ["Segmentation", "macro_f1"]
 
 _SIDE: Final = NONE + 1
+_COUNTS: Final = _SIDE * _SIDE
 
 
 class Segmentation(VoxelTask):
@@ -43,34 +42,13 @@ class Segmentation(VoxelTask):
         "total_energy_MeV",
     )
     class_weight = (1.0, 1.0, 8.0, 5.0, 1.5)
-    truth_columns = ("visible_energy",)
     observable_label = "predicted shower fraction of the calibrated energy"
     edges = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-    def scored(self, events: EventTable) -> Booleans:
-        """Return every event."""
-        return np.ones(len(events), dtype=np.bool_)
-
-    def evaluated(self, events: EventTable) -> Booleans:
-        """Return every event: one without truth cells adds nothing to any count."""
-        return self.scored(events)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return the visible energy, MeV; the truth of the voxels is inside the counts."""
-        return events.truth["visible_energy"].cpu().double().numpy()[:, None]
-
-    def target(self, truth: Floats, event: EventSummary) -> Floats:
-        """Return NaN: the target is per voxel, ``MatchedTruth.label``."""
-        return np.full(len(truth), np.nan)
 
     def loss(self, raw: Tensor, target: Tensor) -> Tensor:
         """Return the cross entropy over voxels of a true class; rare classes weigh more."""
         weight = raw.new_tensor(self.class_weight)
         return functional.cross_entropy(raw, target.long(), weight=weight, ignore_index=NONE)
-
-    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
-        """Return ``raw``; a voxel-level head is summarised by ``count``."""
-        return raw
 
     def count(
         self, predicted: Tensor, probability: Tensor, energy: Tensor, event: Tensor, matched: MatchedTruth
@@ -78,7 +56,7 @@ class Segmentation(VoxelTask):
         """Return float32 (event, 53): the counts, the calibration sums and the two energies of each event."""
         events = len(matched.lost)
         place = (event * _SIDE + matched.label) * _SIDE + predicted
-        counts = torch.bincount(place, minlength=events * _SIDE * _SIDE).view(events, _SIDE, _SIDE)
+        counts = torch.bincount(place, minlength=events * _COUNTS).view(events, _SIDE, _SIDE)
         counts[:, :NONE, NONE] += matched.lost
         right = predicted == matched.label
         excess = binned_excess(probability, right, event, events, matched.label != NONE)
@@ -90,8 +68,8 @@ class Segmentation(VoxelTask):
 
     def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
         """Return the macro-F1 of the summed counts, (..., replica)."""
-        counts = np.einsum("...ec,re->...rc", outputs[..., : _SIDE * _SIDE], weights, optimize=True)
-        return macro_f1(counts.reshape(*counts.shape[:-1], _SIDE, _SIDE))
+        counts = np.einsum("...ec,re->...rc", outputs[..., :_COUNTS], weights, optimize=True)
+        return macro_f1(confusion(counts, _SIDE))
 
     def observable(self, outputs: Floats) -> Floats:
         """Return the energy called shower over the total; 0 for an empty image."""
@@ -104,26 +82,16 @@ class Segmentation(VoxelTask):
 
         Lost cells are missed by mean IoU, accuracy, recall and F1. The calibration is that of observed voxels.
         """
-        counts = (weights @ outputs[:, : _SIDE * _SIDE]).reshape(-1, _SIDE, _SIDE)
-        excess = weights @ outputs[:, _SIDE * _SIDE : _SIDE * _SIDE + BINS]
-        found = {**_whole(counts), "ECE": expected_error(excess, counts[:, :NONE, :NONE].sum(axis=(1, 2)))}
-        own = per_class(*_sums(counts))
-        for place, name in enumerate(SEMANTIC):
-            found |= {f"{what} of {name}": own[what][:, place] for what in ("F1", "precision", "recall")}
-        return found
+        counts = confusion(weights @ outputs[:, :_COUNTS], _SIDE)
+        excess = weights @ outputs[:, _COUNTS : _COUNTS + BINS]
+        error = expected_error(excess, counts[:, :NONE, :NONE].sum(axis=(1, 2)))
+        return {**_whole(counts), "ECE": error, **named_scores(SEMANTIC, *_sums(counts))}
 
     def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
         """Return the statistics of calling every observed voxel the one class that does best in each."""
-        counts = (weights @ outputs[:, : _SIDE * _SIDE]).reshape(_SIDE, _SIDE)
-        best = {self.statistic: 0.0, "mean IoU": 0.0, "accuracy": 0.0}
-        for index in range(NONE):
-            constant = np.zeros_like(counts)
-            constant[:, index] = counts[:, :NONE].sum(axis=1)
-            constant[:, NONE] = counts[:, NONE]
-            values = {self.statistic: macro_f1(constant), **_whole(constant)}
-            best = {name: max(value, float(values[name])) for name, value in best.items()}
-        reached = {name: ("best constant", value) for name, value in best.items()}
-        return {**reached, "ECE": ("shares of the classes", 0.0)}
+        counts = confusion(weights @ outputs[:, :_COUNTS], _SIDE)
+        best = best_constant(counts, lambda one: {self.statistic: macro_f1(one), **_whole(one)})
+        return {**best, "ECE": ("shares of the classes", 0.0)}
 
 
 def _sums(counts: Floats) -> tuple[Floats, Floats, Floats]:

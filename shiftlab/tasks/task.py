@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shiftlab.events.deposits import Deposits, EventTable
+from shiftlab.tasks.truth import column
 
 if TYPE_CHECKING:
     from shiftlab.tasks.event_summary import EventSummary
     from shiftlab.tasks.voxel_truth import MatchedTruth
 
-__all__ = ["CANDIDATES", "NEUTRINOS", "Booleans", "Floats", "Task", "VoxelTask", "family", "of_samples"]
+__all__ = ["CANDIDATES", "NEUTRINOS", "Booleans", "CountedTask", "Floats", "Task", "VoxelTask", "family", "of_samples"]
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -76,7 +77,7 @@ class Task(ABC):
     opt_in: ClassVar[bool] = False
     statistic: ClassVar[str]
     unit: ClassVar[str]
-    level: ClassVar[Literal["event", "voxel", "particle"]]
+    level: ClassVar[Literal["event", "voxel", "particle"]] = "event"
     kind: ClassVar[Literal["binary", "classes", "regression"]]
     raw: ClassVar[int] = 1
     odd: ClassVar[tuple[int, ...]] = ()
@@ -99,9 +100,13 @@ class Task(ABC):
     def evaluated(self, events: EventTable) -> Booleans:
         """Return bool (event,): the evaluation set, a subset of ``scored`` fixed by truth alone."""
 
-    @abstractmethod
     def truth(self, events: EventTable) -> Floats:
-        """Return float64 (event, truth column) for all given events."""
+        """Return float64 (event, truth column) for all given events: the columns of these names, NaN where unknown.
+
+        Raises:
+            DataError: the events have no such truth.
+        """
+        return np.stack([column(events, name, self.name) for name in self.truth_columns], axis=1)
 
     def with_truth(self, deposits: Deposits) -> Deposits:
         """Return the events with the truth that this task derives from their particles, before anything is asked.
@@ -158,16 +163,46 @@ class Task(ABC):
         """Return further statistics for the performance table: name with unit to (replica,)."""
         return {}
 
+    def reached(self, label: str, outputs: Floats, truth: Floats, weights: Floats) -> dict[str, tuple[str, float]]:
+        """Return the label and the value of every statistic, names without unit, of some answer (event, output)."""
+        own = {self.statistic: self.score(outputs, truth, weights[None]), **self.further(outputs, truth, weights[None])}
+        return {name.partition(" [")[0]: (label, float(value[0])) for name, value in own.items()}
 
-class VoxelTask(Task):
-    """A task that is asked of each voxel; its outputs per event are counts.
+
+class CountedTask(Task):
+    """A task about parts of an event; its outputs per event are counts, which hold the truth of the parts.
+
+    An event without parts adds nothing to any count, so that every event is scored and evaluated.
+    """
+
+    empty = ()
+    truth_columns = ("visible_energy",)
+
+    def scored(self, events: EventTable) -> Booleans:
+        """Return every event."""
+        return np.ones(len(events), dtype=np.bool_)
+
+    def evaluated(self, events: EventTable) -> Booleans:
+        """Return every event."""
+        return self.scored(events)
+
+    def target(self, truth: Floats, event: EventSummary) -> Floats:
+        """Return NaN: no event has a target, its parts have."""
+        return np.full(len(truth), np.nan)
+
+    def decode(self, raw: Tensor, event: EventSummary) -> Tensor:
+        """Return ``raw``; what a head says of the parts is summarised by ``count``."""
+        return raw
+
+
+class VoxelTask(CountedTask):
+    """A task that is asked of each voxel; the label of each is ``MatchedTruth.label``.
 
     Attributes:
         class_weight: Weight of each class in training; rare classes weigh more.
     """
 
     level = "voxel"
-    empty = ()
     class_weight: ClassVar[tuple[float, ...]]
 
     def call(self, raw: Tensor) -> tuple[Tensor, Tensor]:

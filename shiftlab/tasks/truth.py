@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import EventTable
-from shiftlab.tasks.task import Floats
 
 __all__ = ["column"]
 
 
-def column(events: EventTable, name: str, task: str) -> Floats:
+def column(events: EventTable, name: str, task: str) -> NDArray[np.float64]:
     """Return float64 (event,): a truth column.
 
     Raises:
@@ -20,5 +20,5 @@ def column(events: EventTable, name: str, task: str) -> Floats:
     if name not in events.truth:
         have = ", ".join(sorted(events.truth)) or "none"
         raise DataError(f"task '{task}' needs the truth '{name}', which these events do not have; they have {have}.")
-    values: Floats = events.truth[name].cpu().numpy().astype(np.float64)
+    values: NDArray[np.float64] = events.truth[name].cpu().numpy().astype(np.float64)
     return values

@@ -13,7 +13,6 @@ from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.quantiles import weighted_quantile
 from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Booleans, Floats, Task, of_samples
-from shiftlab.tasks.truth import column
 
 __all__ = ["Vertex"]
 
@@ -35,7 +34,6 @@ class Vertex(Task):
     opt_in = True
     statistic = "68% distance"
     unit = "cm"
-    level = "event"
     kind = "regression"
     raw = 3
     odd = (1,)
@@ -52,14 +50,6 @@ class Vertex(Task):
     def evaluated(self, events: EventTable) -> Booleans:
         """Return the charged-current events with a known vertex."""
         return of_samples(events, NEUTRINOS) & np.isfinite(self.truth(events)).all(axis=1)
-
-    def truth(self, events: EventTable) -> Floats:
-        """Return the vertex, cm; NaN where unknown.
-
-        Raises:
-            DataError: the events have no such truth.
-        """
-        return np.stack([column(events, name, self.name) for name in self.truth_columns], axis=1)
 
     def target(self, truth: Floats, event: EventSummary) -> Floats:
         """Return (event, 3), the vertex about the centroid in units of 20 cm."""
@@ -95,6 +85,4 @@ class Vertex(Task):
     def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
         """Return the statistics of answering the mean vertex for every event."""
         constant = np.broadcast_to(np.average(truth, axis=0, weights=weights), truth.shape)
-        further = self.further(constant, truth, weights[None])
-        own = {self.statistic: self.score(constant, truth, weights[None]), **further}
-        return {name.partition(" [")[0]: ("mean predictor", float(value[0])) for name, value in own.items()}
+        return self.reached("mean predictor", constant, truth, weights)

@@ -1,0 +1,46 @@
+"""What the tasks share whose answer is an energy, MeV: the mean and the spread of reco over true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from shiftlab.tasks.quantiles import most_probable, quantile_range
+from shiftlab.tasks.task import Floats, Task
+
+__all__ = ["EnergyTask", "robust_spread"]
+
+
+class EnergyTask(Task):
+    """An energy; the first truth column is the true one, the only output the reconstructed one."""
+
+    statistic = "mean(reco/true - 1)"
+    unit = "1"
+    kind = "regression"
+    empty = (0.0,)
+
+    def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
+        """Return the weighted mean of reco/true - 1, (..., replica)."""
+        residual = outputs[..., 0] / truth[:, 0] - 1.0
+        mean: Floats = residual @ weights.T / weights.sum(axis=1)
+        return mean
+
+    def observable(self, outputs: Floats) -> Floats:
+        """Return the reconstructed energy, MeV."""
+        return outputs[..., 0]
+
+    def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
+        """Return the same statistics of answering the mean energy for every event."""
+        constant = np.full((len(truth), 1), np.average(truth[:, 0], weights=weights))
+        return self.reached("mean predictor", constant, truth, weights)
+
+
+def robust_spread(ratio: Floats, weights: Floats) -> dict[str, Floats]:
+    """Return the interquartile range and the most probable value of reco/true, (replica,) each, by name.
+
+    Args:
+        ratio: (event,).
+        weights: (replica, event).
+    """
+    return {"IQR of reco/true": quantile_range(ratio, weights), "MPV of reco/true": most_probable(ratio, weights)}
