@@ -30,7 +30,8 @@ class Measured:
         statistics: Name of each task's statistic.
         units: Unit of each task's statistic.
         value: (arm, seed, task, universe, 1 + replica), in the task's unit.
-        sigma_data: (arm, seed, task), error of the nominal statistic for the data exposure.
+        sigma_data: (arm, seed, task), error of the nominal statistic for the data exposure; NaN where it is 1 in every
+            replica, as the AUC of a head that mistakes none of a few events: they do not tell its error.
         performance: Table of nominal performance.
         exposure: Table of evaluated and data events, per task and simulated sample.
     """
@@ -46,10 +47,11 @@ class Measured:
     exposure: pd.DataFrame
 
     def displacement(self, arm: int, seed: int, nominal: int) -> Floats:
-        """Return every universe's bias in units of ``sigma_data``, (1 + replica, universe, task)."""
+        """Return every universe's bias in units of ``sigma_data``, (1 + replica, universe, task); 0 where it is NaN."""
         value = self.value[arm, seed]
         shift = (value - value[:, nominal : nominal + 1]) / self.sigma_data[arm, seed][:, None, None]
-        return np.ascontiguousarray(shift.transpose(2, 1, 0))
+        # A task without a unit counts as one that does not move: no correlation with it is quoted.
+        return np.ascontiguousarray(np.nan_to_num(shift, nan=0.0).transpose(2, 1, 0))
 
 
 def measure(
@@ -65,7 +67,7 @@ def measure(
 
     Raises:
         DataError: an evaluated event has no finite response, there are too few events, or a
-            statistic has no variance.
+            statistic other than a perfect 1 has no variance.
     """
     first = next(iter(datasets.values()))
     arms = tuple(str(name) for name in first["arm"].values)
@@ -81,7 +83,9 @@ def measure(
         nominal = _nominal(data, sample, design)
         for a, s in np.ndindex(sigma.shape[:2]):
             replicated = value[a, s, t, design.nominal]
-            _refuse_constant(replicated, statistic, _where(data, task, a, s))
+            if _still(replicated):
+                _refuse_constant(replicated, statistic, _where(data, task, a, s))
+                sigma[a, s, t] = np.nan
             head: dict[str, object] = {"arm": arms[a], "seed": seeds[s], "task": task}
             rows.extend({**head, **row} for row in performance_rows(statistic, sample, nominal[a, s], replicated, seed))
     return Measured(
@@ -146,8 +150,14 @@ def _outputs(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Desi
     return outputs
 
 
+def _still(nominal: Floats) -> bool:
+    """Return whether every replica has the same value."""
+    return bool(nominal[1:].std(ddof=1) <= 1e-12 * abs(nominal[0]))
+
+
 def _refuse_constant(nominal: Floats, statistic: Statistic, where: str) -> None:
-    if nominal[1:].std(ddof=1) <= 1e-12 * abs(nominal[0]):
+    """Refuse a statistic without variance, unless it is a pure number that cannot be better than the 1 that it is."""
+    if statistic.unit not in ("", "1") or abs(nominal[0] - 1.0) > 1e-9:
         raise DataError(
             f"{where}: {statistic.statistic} is {nominal[0]:.6g} in every bootstrap replica, so it has no variance; "
             "are all outputs of this head the same?"

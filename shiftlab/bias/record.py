@@ -32,8 +32,8 @@ class Bias:
     Attributes:
         tasks: Names of the tasks, in the order of every matrix.
         replicas: Number of bootstrap replicas.
-        table: One row per arm, seed, task and shifted universe (``bias.csv``); ``not_quoted`` says of a two-point
-            variation of generation why it is not quoted.
+        table: One row per arm, seed, task and shifted universe (``bias.csv``); ``not_quoted`` says why a bias
+            is not quoted: a two-point variation of too few vertices, or a task whose error these events do not tell.
         performance: Nominal performance with 68% and 95% intervals and a reference.
         exposure: Evaluated and data events per task and simulated sample.
         unisims: Odd and even response to each nuisance, in units of the data's error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,10 @@ __all__ = ["bias_table", "q_values"]
 _COLUMNS = (
     *("arm", "seed", "task", "statistic", "unit", "nuisance", "direction", "throw", "universe", "group"),
     *("recalibrate", "nominal", "nominal_error", "bias", "bias_error", "unpaired_error", "sigma_data"),
-    *("bias_over_sigma_data", "significance", "mc_limited", "strength", "q_value", "mirrored"),
+    *("bias_over_sigma_data", "significance", "mc_limited", "strength", "q_value", "mirrored", "not_quoted"),
 )
+
+_PERFECT: Final = " is 1 in every bootstrap replica: these events do not tell its error"
 
 
 def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
@@ -29,10 +32,12 @@ def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
     difference over bootstrap replicas, ``unpaired_error`` what it would be for independent events.
     ``significance`` marks |bias| > 2 errors and is a mark only: over a whole table read ``q_value``.
     ``mc_limited`` says that the error exceeds the bias, from which nothing should be concluded.
+    ``not_quoted`` says why a row has no bias in units of the data's error; else it is empty.
     """
     table = pd.DataFrame(list(_rows(measured, design)))
     size, error = table["bias"].abs(), table["bias_error"]
     table["bias_over_sigma_data"] = table["bias"] / table["sigma_data"]
+    table["not_quoted"] = (table["statistic"] + _PERFECT).where(table["sigma_data"].isna(), "")
     table["significance"] = size > 2.0 * error
     table["mc_limited"] = error > size
     table["q_value"] = np.nan

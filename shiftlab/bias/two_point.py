@@ -136,10 +136,10 @@ def generation_nuisances(attrs: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def mark(table: pd.DataFrame, datasets: Mapping[str, xr.Dataset], nuisances: Collection[str]) -> pd.DataFrame:
-    """Return the bias table with a column ``not_quoted``: why a row of a two-point variation is not; else empty.
+    """Return the bias table, in ``not_quoted`` also why a row of a two-point variation is not to be quoted.
 
     Args:
-        table: one row per arm, seed, task and universe.
+        table: one row per arm, seed, task and universe, with a column ``not_quoted``.
         datasets: the responses, by task; the vertices of the evaluated events count.
         nuisances: those that vary generation.
     """
@@ -148,4 +148,5 @@ def mark(table: pd.DataFrame, datasets: Mapping[str, xr.Dataset], nuisances: Col
         vertex = data["vertex_uid"].values[data["evaluated"].values.astype(bool)]
         reasons[task] = verdict(len(np.unique(vertex)))
     varied = table["nuisance"].isin(list(nuisances))
-    return table.assign(not_quoted=table["task"].map(reasons).where(varied, ""))
+    few = table["task"].map(reasons).where(varied, "")
+    return table.assign(not_quoted=few.where(few != "", table["not_quoted"]))

@@ -112,8 +112,8 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     _say("bias, covariance and correlation", progress)
     biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
     biases.save(folder.path)
-    for row in biases.summary()["not_quoted"]:
-        _say(f"{row['nuisance']}, task {row['task']}: {row['not_quoted']}", progress)
+    for line in _unquoted(biases.summary()["not_quoted"]):
+        _say(line, progress)
     _say("templates and fits", progress)
     templates = _templates(config, responses)
     results = {calibration: fit_all(each) for calibration, each in templates.items()}
@@ -155,6 +155,14 @@ def _over_limit(detector: Recorder, events: Any, arms: Sequence[Arm]) -> dict[st
         return {}
     counts = detector.image(detector.prepare(events)).counts
     return {"token_limit": min(limits), "events_over_token_limit": int((counts > min(limits)).sum())}
+
+
+def _unquoted(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line per task and reason, with the nuisances whose biases are not quoted."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        found.setdefault((row["task"], row["not_quoted"]), []).append(row["nuisance"] or "joint universes")
+    return [f"task {task}, {', '.join(names)}: {reason}" for (task, reason), names in found.items()]
 
 
 def _left_out(responses: Responses, most: int) -> dict[str, float]:

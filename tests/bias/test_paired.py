@@ -12,6 +12,7 @@ import pytest
 
 from shiftlab.bias import Bias, Mean, bias
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
+from shiftlab.tasks import named_tasks
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "paired_statistics.csv"
 ODD = np.array([[1.0, 0.8, 0.1], [0.2, -0.5, 0.3], [0.3, 0.3, -0.3]])
@@ -253,6 +254,30 @@ def test_a_statistic_without_variance_is_refused(toys: Any) -> None:
     message = "'t0', arm 'foundation', seed 0: mean is 0.7 in every bootstrap replica, so it has no variance"
     with pytest.raises(DataError, match=message):
         bias(_store(toys, np.full((1, 3, 30), 0.7), rows), tasks=_tasks(1), replicas=5)
+
+
+def test_a_perfect_head_has_biases_but_none_in_units_of_an_error_that_nothing_tells(toys: Any) -> None:
+    """An AUC of 1 in every replica has no spread: its shifts stay in the table, marked, and correlate with nothing."""
+    rows = [toys.nominal, *toys.unisims(["a"])]
+    truth = (np.arange(60.0)[:, None] % 2 == 0).astype(float)
+    perfect = 4.0 * truth.T - 2.0 + np.random.default_rng(0).random((1, 60))
+    worse = perfect + 6.0 * np.random.default_rng(1).standard_normal((1, 60))
+    sums = np.random.default_rng(2).standard_normal((3, 60)) + np.arange(3)[:, None]
+    logits = np.concatenate([perfect, worse, perfect])
+    data = {
+        "flavour": toys.dataset(logits[None, None, :, :, None], rows, truth=truth),
+        "mean": toys.dataset(sums[None, None, :, :, None], rows, truth=truth),
+    }
+    (statistic,) = named_tasks(["flavour"])
+    found = bias(SimpleNamespace(datasets=data), tasks={"flavour": statistic, "mean": Mean()}, replicas=20)
+    flavour = found.table[found.table["task"] == "flavour"]
+    assert flavour["bias"].iloc[0] < 0.0
+    assert flavour["sigma_data"].isna().all()
+    assert set(flavour["not_quoted"]) == {"AUC is 1 in every bootstrap replica: these events do not tell its error"}
+    assert (found.table.loc[found.table["task"] == "mean", "not_quoted"] == "").all()
+    assert (found.correlation["flag"] == "unreliable").all()
+    (largest,) = found.summary()["arms"]["foundation"]["largest_bias"]
+    assert largest["task"] == "mean"
 
 
 def test_a_class_with_too_few_events_is_refused(toys: Any) -> None:

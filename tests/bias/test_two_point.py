@@ -93,7 +93,7 @@ def test_fewer_than_five_thousand_vertices_are_not_quoted() -> None:
 def test_only_variations_of_generation_are_marked(toys: Any) -> None:
     assert generation_nuisances(ATTRS) == ("hadronic_model_model",)
     assert generation_nuisances({}) == ()
-    table = pd.DataFrame({"task": ["t0", "t0"], "nuisance": ["gain_scale", "hadronic_model_model"]})
+    table = pd.DataFrame({"task": ["t0", "t0"], "nuisance": ["gain_scale", "hadronic_model_model"], "not_quoted": ""})
     rows = [toys.nominal, *toys.unisims(["gain_scale"])]
     store = toys.linear(rows, np.array([[1.0]]), np.zeros((1, 1)), 120).responses(0)
     marked = mark(table, store.datasets, generation_nuisances(ATTRS))
