@@ -72,16 +72,18 @@ class Stored:
     Attributes:
         path: The store (``shiftlab.arms.images.store``).
         tasks: What is trained.
+        contract: Input contract of the images.
     """
 
     path: Path
     tasks: tuple[Task, ...]
+    contract: InputContract
 
     def open(self) -> TrainingSet:
         """Map the store and return its training set."""
         from shiftlab.arms.images.store import ImageStore
 
-        return ImageStore.open(self.path).training_set(self.tasks)
+        return replace(ImageStore.open(self.path), contract=self.contract).training_set(self.tasks)
 
 
 @dataclass(frozen=True)

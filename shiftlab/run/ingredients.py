@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from shiftlab.arms.images.store import TrainingFile
 from shiftlab.detector import NOMINAL, Universe, multisim, unisim
 from shiftlab.detector.recorder import Recorder
 from shiftlab.errors import ConfigError, DataError
@@ -31,6 +32,7 @@ __all__ = [
     "read_variations",
     "refuse_universes",
     "sample_summary",
+    "training_file",
 ]
 
 _MUONS: Final = "calibration_muon"
@@ -109,12 +111,21 @@ def read_training(config: StudyConfig) -> Any:
         ConfigError: no file is given, or the manifest is broken or lacks the part.
         DataError: the file is broken, or an event is not in the manifest.
     """
+    file = training_file(config)
+    events = _read(file.path)
+    return events if file.manifest is None else file.manifest.select(events, file.part)
+
+
+def training_file(config: StudyConfig) -> TrainingFile:
+    """Return the file of the training events, of which nothing is read, and the part that is trained on.
+
+    Raises:
+        ConfigError: no file is given, or the manifest is broken.
+    """
     if config.data.train is None:
         raise ConfigError("data.train: missing; training needs a sample, which `make samples` makes.")
-    events = _read(config.data.train)
-    if config.data.manifest is None:
-        return events
-    return Manifest.load(config.data.manifest).select(events, config.data.train_part)
+    manifest = None if config.data.manifest is None else Manifest.load(config.data.manifest)
+    return TrainingFile(config.data.train, manifest, config.data.train_part)
 
 
 def make_universes(config: StudyConfig, detector: Recorder) -> tuple[Universe, ...]:

@@ -28,7 +28,7 @@ from shiftlab.arms.images.imaged import Imaged
 from shiftlab.arms.training_set import Stored, TrainingSet, asked_of_voxels, with_targets
 from shiftlab.detector import Detector
 from shiftlab.errors import DataError, RunError
-from shiftlab.events.deposits import EventTable
+from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.hdf5.file import open_hdf5, reading
 from shiftlab.events.image import Image
 from shiftlab.events.splits import Manifest
@@ -63,6 +63,20 @@ class TrainingFile:
         """Return what decides its events, as JSON values; where the file lies and how it is called does not."""
         part = None if self.manifest is None else [self.manifest.digest, self.part]
         return {"sha256": digest_file(self.path), "part": part}
+
+    def chosen(self, deposits: Deposits) -> Deposits:
+        """Return those of some events of the file that are of the part, which may be none.
+
+        Raises:
+            DataError: the manifest does not know one, or divides another revision.
+        """
+        if self.manifest is None:
+            return deposits
+        vertex = deposits.events.vertex.numpy()
+        known = np.concatenate(list(self.manifest.parts.values()))
+        if np.isin(vertex, self.manifest.part(self.part)).any() or not np.isin(vertex, known).all():
+            return self.manifest.select(deposits, self.part)
+        return deposits.take([])
 
 
 def made_of(files: Sequence[TrainingFile], detector: Detector, tasks: Sequence[Task]) -> dict[str, Any]:
@@ -151,7 +165,7 @@ class ImageStore:
         Raises:
             DataError: a task needs truth that the store does not have.
         """
-        return with_targets(self.imaged, tasks, self.contract, store=Stored(self.path, tuple(tasks)))
+        return with_targets(self.imaged, tasks, self.contract, store=Stored(self.path, tuple(tasks), self.contract))
 
 
 def _identity(path: Path, file: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from shiftlab.arms.images.imaged import CHUNK, imaged, input_contract
@@ -19,7 +18,6 @@ from shiftlab.arms.images.store_writing import holds_chunk, write_chunk, write_s
 from shiftlab.arms.training_set import asked_of_voxels
 from shiftlab.detector import Detector
 from shiftlab.errors import ConfigError, DataError, RunError
-from shiftlab.events.deposits import Deposits
 from shiftlab.events.reader import open_events, read
 from shiftlab.events.sample.digest import refuse_changed
 from shiftlab.events.simulation.workers import work_through
@@ -27,7 +25,7 @@ from shiftlab.plugins import LoadedPlugins
 from shiftlab.provenance import digest_json, provenance_record
 from shiftlab.tasks.task import Task
 
-__all__ = ["store_images"]
+__all__ = ["alone", "store_images"]
 
 
 def store_images(
@@ -65,14 +63,14 @@ def store_images(
         raise ConfigError(f"training images: {len(given)} files, workers={workers}, chunk={chunk}; each at least 1.")
     identity = made_of(given, detector, tasks)
     path = store_path(folder, identity)
-    with _alone(path):
+    with alone(path):
         if not path.exists():
             _make(path, _Maker.of(given, detector, tasks, path, identity, chunk), workers, advance)
     return ImageStore.open(path, identity)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Be the only process that makes this store; others wait. The kernel drops the lock of one that was killed."""
     with ExitStack() as stack:
         try:
@@ -141,23 +139,13 @@ class _Maker:
         """Image one chunk and write it; return the events of the file that it stands for."""
         span = self.spans[number]
         file = self.files[span.file]
-        deposits = _chosen(read(file.path, events=slice(span.first, span.last)), file)
+        deposits = file.chosen(read(file.path, events=slice(span.first, span.last)))
         for task in self.tasks:
             deposits = task.with_truth(deposits)
-        particles = asked_of_voxels(self.tasks)[1]
-        write_chunk(self.path(number), imaged(deposits, self.detector, particles=particles), self.digest)
+        particles, voxels = asked_of_voxels(self.tasks)[1], self.detector.geometry.views == 1
+        images = imaged(deposits, self.detector, labelled=voxels, particles=particles)
+        write_chunk(self.path(number), images, self.digest)
         return span.last - span.first
-
-
-def _chosen(deposits: Deposits, file: TrainingFile) -> Deposits:
-    """Return the events of the part that is trained on, which may be none of a chunk."""
-    if file.manifest is None:
-        return deposits
-    vertex = deposits.events.vertex.numpy()
-    known = np.concatenate(list(file.manifest.parts.values()))
-    if np.isin(vertex, file.manifest.part(file.part)).any() or not np.isin(vertex, known).all():
-        return file.manifest.select(deposits, file.part)
-    return deposits.take([])
 
 
 def _make(path: Path, maker: _Maker, workers: int, advance: Callable[[int], object]) -> None:

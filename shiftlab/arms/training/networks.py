@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -11,7 +12,9 @@ from torch import Generator, Tensor, nn
 
 from shiftlab.arms.network import Network
 from shiftlab.arms.training import Measured, Run, Workshop, keyed, presentations, train
+from shiftlab.arms.training.ahead import draws
 from shiftlab.arms.training.presentation import held_out
+from shiftlab.arms.training.processes import Processes
 from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training.spending import counted, spent
 from shiftlab.arms.training_set import Batch, TrainingSet
@@ -28,6 +31,7 @@ __all__ = [
     "fit_each_head",
     "fit_heads",
     "fit_together",
+    "foreseeing",
     "judge",
     "seeded",
     "task_loss",
@@ -53,6 +57,17 @@ def divided(data: TrainingSet, rows: Tensor, recipe: Recipe, seed: int) -> tuple
     vertices = data.image.events.vertex
     kept = torch.from_numpy(held_out(vertices[rows.to(vertices.device)].cpu().numpy(), recipe.validation, seed))
     return (rows[~kept], rows[kept]) if bool(kept.any()) and not bool(kept.all()) else (rows, rows[:0])
+
+
+@contextmanager
+def foreseeing(run: Run, data: TrainingSet, batches: Sequence[Tensor], recipe: Recipe) -> Iterator[TrainingSet]:
+    """Give the set whose batches a thread cuts while the network works, where images are mapped; the same bits."""
+    if not data.mapped:  # in memory they are at hand
+        yield data
+        return
+    own = Processes.here(data.device).own(recipe.pieces)
+    with data.cutting(draws(run, batches, recipe.pieces, own)) as source:
+        yield source
 
 
 def task_loss(task: Task, raw: Tensor | SetAnswer, batch: Batch, asked: Tensor | None = None) -> Tensor:
@@ -117,27 +132,29 @@ def fit_heads(
     if frozen:
         network.body.eval()
 
-    def loss(rows: Tensor, generator: Generator) -> Tensor:
-        """Return the task's loss of the events at ``rows``; a frozen body keeps no gradients."""
-        batch = data.batch(rows, generator)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            encoded = network.body(batch.patches)
-        return task_loss(task, head(encoded), batch)
-
     trained = head if frozen else nn.ModuleDict({"body": network.body, "head": head})
     rows, judged = divided(data, data.rows[task.name], recipe, run.seed)
     batches = presentations(rows, data.size, total, recipe.batch, run.seed)
-    return train(
-        run,
-        trained,
-        batches,
-        loss,
-        recipe,
-        peak=peak,
-        keys=data.image.events.key,
-        head_peak=None if frozen else recipe.head_rate,
-        validation=judge(loss, [judged], recipe, run.seed),
-    )
+    with foreseeing(run, data, batches, recipe) as source:
+
+        def loss(rows: Tensor, generator: Generator) -> Tensor:
+            """Return the task's loss of the events at ``rows``; a frozen body keeps no gradients."""
+            batch = source.batch(rows, generator)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+                encoded = network.body(batch.patches)
+            return task_loss(task, head(encoded), batch)
+
+        return train(
+            run,
+            trained,
+            batches,
+            loss,
+            recipe,
+            peak=peak,
+            keys=data.image.events.key,
+            head_peak=None if frozen else recipe.head_rate,
+            validation=judge(loss, [judged], recipe, run.seed),
+        )
 
 
 class Balance(nn.Module):
@@ -181,40 +198,35 @@ def fit_together(
     taught = {name: _members(len(data.image), rows, device) for name, (rows, _) in parts.items()}
     known = {name: _members(len(data.image), torch.cat(pair), device) for name, pair in parts.items()}
     balance = Balance(tasks).to(device)
-
-    def losses(rows: Tensor, generator: Generator, members: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        batch = data.batch(rows, generator)
-        encoded = network.body(batch.patches)
-        asked = {task.name: members[task.name][rows.to(device)] for task in tasks}
-        return {
-            task.name: task_loss(task, network.heads[task.name](encoded), batch, asked[task.name])
-            for task in tasks
-            if bool(asked[task.name].any())
-        }
-
-    def loss(rows: Tensor, generator: Generator) -> Tensor:
-        balanced: Tensor = balance(losses(rows, generator, taught))
-        return balanced
-
-    def known_loss(rows: Tensor, generator: Generator) -> Tensor:
-        balanced: Tensor = balance(losses(rows, generator, known))
-        return balanced
-
+    trained = nn.ModuleDict({"body": network.body, "head": nn.ModuleDict({"tasks": network.heads, "balance": balance})})
     streams = [
         presentations(parts[task.name][0], data.size, total, recipe.batch, keyed(run.seed, task.name)) for task in tasks
     ]
-    trained = nn.ModuleDict({"body": network.body, "head": nn.ModuleDict({"tasks": network.heads, "balance": balance})})
-    return train(
-        run,
-        trained,
-        [torch.cat(step) for step in zip(*streams, strict=True)],
-        loss,
-        recipe,
-        peak=peak,
-        keys=data.image.events.key,
-        head_peak=recipe.head_rate,
-        validation=judge(known_loss, [pair[1] for pair in parts.values()], recipe, run.seed),
-    )
+    batches = [torch.cat(step) for step in zip(*streams, strict=True)]
+    with foreseeing(run, data, batches, recipe) as source:
+
+        def loss(rows: Tensor, generator: Generator, members: Mapping[str, Tensor] = taught) -> Tensor:
+            batch = source.batch(rows, generator)
+            encoded = network.body(batch.patches)
+            losses = {}
+            for task in tasks:
+                asked = members[task.name][rows.to(device)]
+                if bool(asked.any()):
+                    losses[task.name] = task_loss(task, network.heads[task.name](encoded), batch, asked)
+            balanced: Tensor = balance(losses)
+            return balanced
+
+        return train(
+            run,
+            trained,
+            batches,
+            loss,
+            recipe,
+            peak=peak,
+            keys=data.image.events.key,
+            head_peak=recipe.head_rate,
+            validation=judge(partial(loss, members=known), [pair[1] for pair in parts.values()], recipe, run.seed),
+        )
 
 
 def _members(events: int, rows: Tensor, device: torch.device | str) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any, Final
 
 import torch
@@ -13,9 +12,7 @@ from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.objective import Objective
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.training import Measured, Workshop, presentations, train
-from shiftlab.arms.training.ahead import draws
-from shiftlab.arms.training.networks import divided, judge, seeded
-from shiftlab.arms.training.processes import Processes
+from shiftlab.arms.training.networks import divided, foreseeing, judge, seeded
 from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training.spending import counted, parameters, spent
 from shiftlab.arms.training_set import TrainingSet
@@ -58,10 +55,7 @@ def pretrain(
     rows, judged = divided(data, data.seen, recipe, seed)
     batches = presentations(rows, data.size, recipe.body, recipe.batch, seed)
     run = workshop.run(name or f"pretraining seed{seed}", seed)
-    own = Processes.here(data.device).own(recipe.pieces)
-    # Batches of mapped images are cut by a thread while the network works; in memory they are at hand.
-    foreseen = draws(run, batches, recipe.pieces, own) if data.mapped else []
-    with data.cutting(foreseen) if foreseen else nullcontext(data) as source:
+    with foreseeing(run, data, batches, recipe) as source:
 
         def loss(rows: Tensor, generator: Generator) -> Tensor | Measured:
             found: Tensor | Measured = model(source.batch(rows, generator).patches, generator)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,18 +21,17 @@ from shiftlab.arms.arm import Arm
 from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
 from shiftlab.arms.network_arm import NetworkArm
-from shiftlab.arms.tokens.set import TokenSet, token_set
+from shiftlab.arms.tokens.set import TokenSet
 from shiftlab.arms.training import Deadline, Workshop
 from shiftlab.arms.training.pretraining import pretrain
 from shiftlab.arms.training.processes import Processes
 from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.sample import Sample, deposits_digest, described, training_data
 from shiftlab.arms.training.spending import PRETRAINED, counted
-from shiftlab.arms.training_set import TrainingSet, input_contract, training_set
+from shiftlab.arms.training_set import TrainingSet, input_contract
 from shiftlab.detector import Detector
 from shiftlab.detector.recorder import Recorder
-from shiftlab.errors import ConfigError, DataError, RunError
-from shiftlab.events.deposits import Deposits
-from shiftlab.events.tokens import Tokens
+from shiftlab.errors import DataError, RunError
 from shiftlab.provenance import digest_json
 from shiftlab.registry import Registry
 from shiftlab.tasks.task import Task
@@ -43,21 +42,8 @@ _STATE: Final = ".training"
 _CURVES: Final = "curves"
 
 
-def deposits_digest(deposits: Deposits | Tokens) -> str:
-    """Return the SHA-256 hex digest of the events' keys, vertices and deposits (or tokens)."""
-    total = hashlib.sha256()
-    columns: tuple[torch.Tensor, ...]
-    if isinstance(deposits, Tokens):
-        columns = (deposits.offsets, deposits.features, deposits.valid, deposits.particle, deposits.globals)
-    else:
-        columns = (deposits.offsets, deposits.position, deposits.energy, deposits.length, deposits.semantic)
-    for column in (*columns, deposits.events.key, deposits.events.vertex):
-        total.update(np.ascontiguousarray(column.cpu().numpy()).data)
-    return total.hexdigest()
-
-
 def train_study(
-    deposits: Deposits | Tokens,
+    sample: Sample,
     detector: Recorder,
     folder: Path,
     known: Registry[Arm],
@@ -69,16 +55,17 @@ def train_study(
     foundation: Path | None = None,
     minutes: float = math.inf,
     device: torch.device | str = "cpu",
+    workers: int = 1,
     fresh: bool = False,
     progress: bool | None = None,
 ) -> Path:
-    """Train the named arms; one that the folder already has from the same recipe and sample is left alone.
+    """Train the named arms and return the folder; one that it has from the same recipe and sample is left alone.
 
-    Arms that rest on a foundation model get the same one: that of ``foundation`` for all seeds, or one for
-    each seed, pre-trained here on all events of the sample.
+    Arms that rest on a foundation model get the same one: that of ``foundation`` for all seeds, or one for each
+    seed, pre-trained here. Events in files, whose images are mapped, give the same arms as in memory, bit for bit.
 
     Args:
-        deposits: Training events, tokens where the detector takes them; no vertex of them may be judged later.
+        sample: Training events in memory, or files of deposits; no vertex of them may be judged later.
         detector: Its nominal images or tokens are trained on.
         folder: Checkpoint folder.
         known: Register of arms.
@@ -89,66 +76,65 @@ def train_study(
         foundation: Folder of a foundation model that all seeds share; None pre-trains one for each seed.
         minutes: Wall-clock limit; the state is kept and RunError raised when it is reached.
         device: Where networks are trained.
+        workers: Processes that make the images of files.
         fresh: Throw away what is in the folder.
-        progress: Show a bar on stderr; None only where stderr is a terminal.
-
-    Returns:
-        The checkpoint folder.
+        progress: Show bars on stderr; None only where stderr is a terminal.
 
     Raises:
         RunError: the folder holds another training and ``fresh`` is False, or the time is over.
         DataError: a loss is not finite, or a task has no or too few training events.
         ConfigError: the foundation model cannot be used with this detector.
     """
-    started = time.monotonic()
-    recipe = recipe or Recipe()
+    deadline = Deadline(time.monotonic() + 60 * minutes)
     kinds = [known.get(name) for name in names]
-    given = None
-    if foundation is not None and any(kind.pretrained for kind in kinds):
-        given = load_foundation(foundation, input_contract(detector) if isinstance(detector, Detector) else None)
-        # The card says what was built, so that a body trained from scratch is of the same size.
-        body = given.described["body"]
-        recipe = replace(recipe, network=body["name"], size={key: body[key] for key in body if key != "name"})
-    device = Processes.own_device(device)
-    processes = Processes.here(device)
+    given, recipe = _resting(foundation, kinds, detector, recipe or Recipe())
+    processes = Processes.here(Processes.own_device(device))
     if fresh:
-        if processes.first:
-            shutil.rmtree(folder, ignore_errors=True)
-        processes.told(0.0)  # the others wait
-    about = {
-        "data_digest": deposits_digest(deposits),
-        "events": len(deposits),
-        "samples": {name: deposits.events.sample.count(name) for name in sorted(set(deposits.events.sample))},
-        "detector": detector.name,
-        "recipe": recipe.plain(),
-        "trained_tasks": [task.name for task in tasks],
-    }
-    trainings = _Trainings(folder, about, recipe, tuple(tasks), given, Deadline(started + 60 * minutes))
+        _discard(folder, processes)
+    trainings = _Trainings(folder, _about(sample, detector, recipe, tasks), recipe, tuple(tasks), given, deadline)
     missing = [(kind, seed) for seed in seeds for kind in kinds if not trainings.has(kind, seed)]
-    if not missing:
-        return folder
-    total = len(deposits) + trainings.presented(missing)
-    hidden = _hidden(progress) if processes.first else True
-    with tqdm(total=total, unit="event", disable=hidden, desc="images", smoothing=0.05) as bar:
-        data = _training_data(deposits, detector, tasks, bar.update).to(device)
-        for kind, seed in missing:
-            bar.set_description(f"{kind.name} seed {seed}")
-            trainings.train(kind, seed, data, bar)
-    shutil.rmtree(folder / _STATE, ignore_errors=True)
+    if missing:
+        bars = _bars(processes, progress)
+        with bars(desc="events") as bar:
+            data = training_data(sample, detector, tasks, folder / _STATE, workers, bar.update).to(processes.device)
+        with bars(desc="training", total=trainings.presented(missing), smoothing=0.05) as bar:
+            trainings.train_all(missing, data, bar)
+        _discard(folder / _STATE, processes)
     return folder
 
 
-def _training_data(
-    events: Deposits | Tokens, detector: Recorder, tasks: Sequence[Task], advance: Callable[[int], object]
-) -> TrainingSet:
-    """Return the nominal images, or the nominal tokens, with what the tasks are trained towards."""
-    if not isinstance(detector, Detector):
-        data = token_set(detector.image(detector.prepare(events)), tasks)
-        advance(len(events))
-        return data
-    if isinstance(events, Tokens):
-        raise ConfigError(f"detector '{detector.name}' takes deposits; the training events are tokens.")
-    return training_set(events, detector, tasks, advance)
+def _resting(
+    foundation: Path | None, kinds: Sequence[type[Arm]], detector: Recorder, recipe: Recipe
+) -> tuple[FoundationModel | None, Recipe]:
+    """Return the foundation model of all seeds, where an arm wants one, and the recipe with bodies of its size.
+
+    Its card says what was built, so that a body trained from scratch is of the same size.
+    """
+    if foundation is None or not any(kind.pretrained for kind in kinds):
+        return None, recipe
+    given = load_foundation(foundation, input_contract(detector) if isinstance(detector, Detector) else None)
+    body = given.described["body"]
+    return given, replace(recipe, network=body["name"], size={key: body[key] for key in body if key != "name"})
+
+
+def _about(sample: Sample, detector: Recorder, recipe: Recipe, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return what every record says of the sample and the recipe."""
+    trained = {"recipe": recipe.plain(), "trained_tasks": [task.name for task in tasks]}
+    return {**described(sample), "detector": detector.name, **trained}
+
+
+def _discard(folder: Path, processes: Processes) -> None:
+    """Remove a folder once no process needs it; all go on when it is gone."""
+    processes.wait()
+    if processes.first:
+        shutil.rmtree(folder, ignore_errors=True)
+    processes.wait()
+
+
+def _bars(processes: Processes, progress: bool | None) -> Callable[..., tqdm[Any]]:
+    """Return what makes the bars of a training; only the first process shows them."""
+    hidden = None if progress is None else not progress
+    return partial(tqdm, unit="event", disable=hidden if processes.first else True)
 
 
 @dataclass(frozen=True)
@@ -199,6 +185,12 @@ class _Trainings:
         heads = sum(self.recipe.presented(kind.name, len(self.tasks)) for kind, _ in missing)
         seeds = {seed for kind, seed in missing if kind.pretrained and self.given is None}
         return heads + self.recipe.body * sum(self._pretrained(seed) is None for seed in seeds)
+
+    def train_all(self, missing: Sequence[tuple[type[Arm], int]], data: TrainingSet, bar: tqdm[Any]) -> None:
+        """Train one arm and seed after another."""
+        for kind, seed in missing:
+            bar.set_description(f"{kind.name} seed {seed}")
+            self.train(kind, seed, data, bar)
 
     def train(self, kind: type[Arm], seed: int, data: TrainingSet, bar: tqdm[Any]) -> None:
         """Train one arm and seed and store it."""
@@ -286,7 +278,3 @@ def with_labels(data: TrainingSet, labels: int, seed: int) -> TrainingSet:
                 f"'{task}'. Ask for fewer labels, or give a larger sample."
             )
     return replace(data, rows={task: data.labelled(own, labels, seed) for task, own in data.rows.items()})
-
-
-def _hidden(progress: bool | None) -> bool | None:
-    return None if progress is None else not progress
