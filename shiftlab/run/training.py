@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from shiftlab.arms import arms
 from shiftlab.arms.training.recipe import Recipe
 from shiftlab.arms.training.study import train_study as train_arms
+from shiftlab.detector import Detector
 from shiftlab.detector.recorder import recorder
 from shiftlab.plan import ArmPlan, PretrainingArms, StudyConfig
-from shiftlab.run.ingredients import choose_device, read_training
+from shiftlab.run.ingredients import choose_device, read_training, training_file
 from shiftlab.tasks import named_tasks
 
 __all__ = ["recipe_of", "retrained", "train_study"]
@@ -40,10 +42,12 @@ def retrained(config: StudyConfig, folder: Path, device: str) -> Path:
 
 
 def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Path:
-    events = read_training(config)
+    detector = recorder(config.detector, config.seed)
+    # Images are mapped from a file, as in pre-training; tokens are few enough for memory.
+    sample = [training_file(config)] if isinstance(detector, Detector) else read_training(config)
     return train_arms(
-        events,
-        recorder(config.detector, config.seed),
+        sample,
+        detector,
         folder,
         arms(),
         named_tasks(config.tasks),
@@ -53,6 +57,7 @@ def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Pa
         foundation=config.arms.foundation,
         minutes=config.arms.train.minutes,
         device=device,
+        workers=config.workers or os.cpu_count() or 1,
         fresh=fresh,
     )
 
