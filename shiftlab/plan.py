@@ -170,7 +170,8 @@ class ArmPlan:
         seeds: Training seeds; each has its own checkpoint.
         checkpoints: Folder with the trained arms.
         train: How long they are trained.
-        body: Network of all arms that have one; None takes the foundation model's, else ``voxel_transformer``.
+        body: Network of all arms that have one; None takes the foundation model's, else ``voxel_transformer``, or
+            ``token_transformer`` for tokens.
         size: Its size; None takes the foundation model's, else ``tiny``.
         objective: Objective of the pre-training.
         foundation: Folder of the foundation model of all seeds; None pre-trains one for each seed.
@@ -191,7 +192,7 @@ class PretrainingData:
     """What a foundation model learns from; labels are not looked at.
 
     Attributes:
-        train: Files of deposits, in order.
+        train: Files of deposits, or of tokens where the detector takes them, in order.
         manifest: Split manifest of these files; None uses all events of each.
         train_part: Part of the manifest that is learned from.
     """
@@ -206,16 +207,17 @@ class PretrainingArms:
     """Which network learns, and how; fields as of ``ArmPlan``.
 
     Attributes:
-        body: Network.
+        body: Network; None takes ``voxel_transformer``, or ``token_transformer`` for tokens.
         size: Its size.
-        objective: Objective of the pre-training.
+        objective: Objective of the pre-training; None takes ``masked_modelling``, or ``classify_and_generate`` for
+            tokens.
         seed: Training seed.
         train: How long; only what concerns the pre-training is used.
     """
 
-    body: str = "voxel_transformer"
+    body: str | None = None
     size: str = "tiny"
-    objective: str = "masked_modelling"
+    objective: str | None = None
     seed: int = field(default=0, metadata=_within(0))
     train: TrainPlan = field(default_factory=TrainPlan)
 
@@ -227,7 +229,7 @@ class PretrainingPlan:
     Attributes:
         data: Which events.
         out: Folder of the foundation model.
-        detector: What ``Detector.from_config`` takes; its nominal images are learned from.
+        detector: What ``recorder`` takes; its nominal images or tokens are learned from.
         arms: Which network, and how.
         licence: Licence of the weights, for the card.
         seed: Seed of the detector's draws.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ __all__ = ["Arm", "Outputs"]
 
 Outputs = dict[str, NDArray[np.float32]]
 
+_TRAINED: Final = "was trained"
+_PRETRAINED: Final = "rests on a foundation model that was pre-trained"
+
 
 class Arm(ABC):
     """A trained way of producing task outputs.
@@ -43,6 +47,7 @@ class Arm(ABC):
         training_vertices: int64 (vertex,), ascending uids of all vertices that its training was given,
             those that only steered it (early stopping, say) among them.
         pretraining_vertices: The same of the pre-training of its foundation model; empty where it has none.
+        pretraining_dataset: ``EventTable.dataset`` of that pre-training; empty where there is none or it is unknown.
     """
 
     name: ClassVar[str]
@@ -59,6 +64,7 @@ class Arm(ABC):
         self.record = dict(record)
         self.training_vertices = np.unique(training_vertices)
         self.pretraining_vertices: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.pretraining_dataset = ""
 
     @property
     @abstractmethod
@@ -129,17 +135,17 @@ class Arm(ABC):
         return str(self.record.get("dataset", ""))
 
     def refuse_other_revisions(self, events: EventTable) -> None:
-        """Refuse to be judged on another revision of a data set that it was trained on.
+        """Refuse to be judged on another revision of a data set that it, or its foundation model, was trained on.
 
         Raises:
             DataError: they are of another revision; the message says why that matters.
         """
-        for seen in dataset_names(self.dataset):
-            family, _, revision = seen.partition("/")
-            for given in dataset_names(events.dataset):
-                if given != seen and given.partition("/")[0] == family:
+        for seen, what in ((self.dataset, _TRAINED), (self.pretraining_dataset, _PRETRAINED)):
+            for one, given in product(dataset_names(seen), dataset_names(events.dataset)):
+                family, _, revision = one.partition("/")
+                if given != one and given.partition("/")[0] == family:
                     raise DataError(
-                        f"arm '{self.name}' seed {self.seed} was trained on data set '{family}' in revision "
+                        f"arm '{self.name}' seed {self.seed} {what} on data set '{family}' in revision "
                         f"'{revision}', and these events are of revision '{given.partition('/')[2]}'. An event may be "
                         "a training event in one revision and a test event in the other, under another uid, so that "
                         "the arm may be judged on what it has seen. Say mix_revisions=True (data.mix_revisions=true) "
@@ -147,16 +153,13 @@ class Arm(ABC):
                     )
 
     def refuse_training_vertices(self, events: EventTable) -> None:
-        """Refuse to be judged on vertices that it was trained on.
+        """Refuse to be judged on vertices that it, or its foundation model, was trained on.
 
         Raises:
             DataError: some are; the message counts them and names the first event.
         """
         vertex = events.vertex.cpu().numpy()
-        for seen, what in (
-            (self.training_vertices, "was trained"),
-            (self.pretraining_vertices, "rests on a foundation model that was pre-trained"),
-        ):
+        for seen, what in ((self.training_vertices, _TRAINED), (self.pretraining_vertices, _PRETRAINED)):
             known = np.isin(vertex, seen)
             if known.any():
                 first = int(np.flatnonzero(known)[0])

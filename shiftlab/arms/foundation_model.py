@@ -68,6 +68,11 @@ class FoundationModel:
         self.body.eval().requires_grad_(False)
         round_weights(self.body)
 
+    @property
+    def dataset(self) -> str:
+        """``EventTable.dataset`` of the events that it was pre-trained on; empty where the card does not say."""
+        return str(self.card.get("dataset", ""))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 hex digest of weights, size, contract and vertices: equal digests give equal features."""

@@ -67,6 +67,7 @@ class NetworkArm(Arm):
         self.foundation = foundation
         if foundation is not None:
             self.pretraining_vertices = foundation.vertices
+            self.pretraining_dataset = foundation.dataset
 
     @classmethod
     @abstractmethod

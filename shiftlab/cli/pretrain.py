@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["add"]
 
 _DESCRIPTION = """\
-Pre-train a body on events without labels and write a foundation model: OUT/foundation.safetensors (weights),
+Pre-train a body on images or tokens of events and write a foundation model: OUT/foundation.safetensors (weights),
 OUT/foundation.json (card), OUT/pretraining_vertices.safetensors (what it may not be judged on) and OUT/curves.
 `shiftlab train ... arms.foundation=OUT` puts heads on it. A stopped command goes on where it was. Several processes
 share the work with torchrun: torchrun --nproc-per-node=2 -m shiftlab.cli pretrain ... arms.train.pieces=2."""
@@ -25,7 +25,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="data.train=FILE,FILE out=FOLDER arms.size=small arms.objective=masked_modelling; arms.body, arms.seed, "
         "arms.train.body=PRESENTATIONS arms.train.minutes=60 and the other keys of arms.train; data.manifest=FILE "
-        "data.train_part=train; detector=pixel_lar and its keys; device=auto workers=0 seed=1 licence=CC-BY-4.0",
+        "data.train_part=train; detector=pixel_lar and its keys, detector=minerva_tokens for files of tokens; "
+        "device=auto workers=0 seed=1 licence=CC-BY-4.0",
     )
     pretrain.add_argument("--fresh", action="store_true", help="discard what the folder holds")
     pretrain.set_defaults(action=_pretrain)
@@ -45,7 +46,7 @@ def _pretrain(given: argparse.Namespace) -> int:
         card = load_foundation(folder).card
         spent = card["spent"]["total"]
         print(
-            f"{folder}: {plan.arms.body} {plan.arms.size}, {card['parameters'] / 1e6:.2f} M parameters, "
+            f"{folder}: {card['recipe']['network']} {plan.arms.size}, {card['parameters'] / 1e6:.2f} M parameters, "
             f"{card['events']} events, {spent['presentations']:.0f} presentations, {spent['flops']:.2e} operations"
         )
     return 0

@@ -10,7 +10,7 @@ from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.foundation_model import can_be_loaded
 from shiftlab.arms.objectives import objectives
-from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES
 from shiftlab.detector import effects
 from shiftlab.detector.recorder import Recorder, recorder
 from shiftlab.detector.scintillator.token_chain import TokenChain
@@ -107,13 +107,14 @@ def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: 
 
 
 def network_mistakes(
-    body: str | None, size: str | None, objective: str, known: Mapping[str, Registry[Any]], given: str = "images"
+    body: str | None, size: str | None, objective: str | None, known: Mapping[str, Registry[Any]], given: str = "images"
 ) -> list[str]:
     """Return one message for each of body, size and objective that does not exist or does not fit what is given."""
     found = []
+    objective = objective or OBJECTIVES[given]
     if objective not in known["objectives"].names():
         found.append(f"arms.objective: {UnknownNameError('objective', objective, known['objectives'].names())}")
-    name = body or Recipe().network
+    name = body or NETWORKS[given]
     if name not in known["bodies"].names():
         return [*found, f"arms.body: {UnknownNameError('body', name, known['bodies'].names())}"]
     kind = known["bodies"].get(name)

@@ -13,6 +13,8 @@ from shiftlab.config.records import Reader
 from shiftlab.config.study import detector_config, locate
 from shiftlab.config.words import parse_word
 from shiftlab.detector import Detector
+from shiftlab.detector.recorder import Recorder, recorder
+from shiftlab.detector.scintillator.token_chain import TokenChain
 from shiftlab.errors import ConfigError, ShiftlabError
 from shiftlab.plan import PretrainingPlan
 
@@ -79,17 +81,19 @@ def _detector(name: str, mistakes: list[str]) -> dict[str, Any]:
 
 def _check(plan: PretrainingPlan, mistakes: list[str]) -> None:
     """Add one message for each name that does not exist, file that is not there and detector that cannot be made."""
+    detector: Recorder | None = None
+    try:
+        detector = recorder(plan.detector)
+    except ShiftlabError as error:
+        mistakes.append(f"detector: {error}")
+    given = "tokens" if isinstance(detector, TokenChain) else "images"
     known: Mapping[str, Any] = {kind: registry(kind) for kind in ("bodies", "objectives")}
-    mistakes += network_mistakes(plan.arms.body, plan.arms.size, plan.arms.objective, known)
+    if detector is not None:
+        mistakes += network_mistakes(plan.arms.body, plan.arms.size, plan.arms.objective, known, given)
     mistakes += [f"data.train: no file '{path}'." for path in plan.data.train if not path.is_file()]
     if plan.data.manifest is not None and not plan.data.manifest.is_file():
         mistakes.append(f"data.manifest: no file '{plan.data.manifest}'.")
     if plan.arms.train.labels:
         mistakes.append("arms.train.labels: pre-training uses no labels; leave it out.")
-    try:
-        views = Detector.from_config(plan.detector).geometry.views
-    except ShiftlabError as error:
-        mistakes.append(f"detector: {error}")
-        return
-    if views > 1:
+    if isinstance(detector, Detector) and detector.geometry.views > 1:
         mistakes.append("detector: bodies take images of voxels; this detector is one of wires.")

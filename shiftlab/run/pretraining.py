@@ -1,4 +1,4 @@
-"""Pre-training of a foundation model: from files of events to a folder with weights and card."""
+"""Pre-training of a foundation model of images or tokens: from files of events to a folder with weights and card."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
 from shiftlab.arms.foundation_model import is_foundation, load_foundation, save_foundation
-from shiftlab.arms.images.store import ImageStore, TrainingFile, made_of
+from shiftlab.arms.images.store import TrainingFile, made_of
 from shiftlab.arms.images.store_making import store_images
+from shiftlab.arms.tokens.recorded import recorded_tokens
+from shiftlab.arms.tokens.set import TokenSet, token_set
 from shiftlab.arms.training import Deadline, Workshop
 from shiftlab.arms.training.pretraining import pretrain
 from shiftlab.arms.training.processes import Processes
-from shiftlab.detector import Detector
+from shiftlab.arms.training.study import deposits_digest
+from shiftlab.arms.training_set import TrainingSet
+from shiftlab.detector.recorder import Recorder, recorder
+from shiftlab.detector.scintillator.token_chain import TokenChain
 from shiftlab.errors import RunError
 from shiftlab.events.splits import Manifest
 from shiftlab.plan import PretrainingPlan
@@ -57,15 +62,15 @@ def pretrain_foundation(plan: PretrainingPlan, *, fresh: bool = False, progress:
             shutil.rmtree(plan.out, ignore_errors=True)
         processes.told(0.0)  # the others wait
     shown = processes.first and (sys.stderr.isatty() if progress is None else progress)
-    recipe = recipe_of(plan.arms)
-    files, detector = _files(plan), replace(Detector.from_config(plan.detector), seed=plan.seed)
-    identity = digest_json([made_of(files, detector, ()), recipe.plain(), plan.arms.seed, "pretraining"])
+    detector = recorder(plan.detector, plan.seed)
+    recipe = recipe_of(plan.arms, "tokens" if isinstance(detector, TokenChain) else "images")
+    lesson = _lesson(plan, detector)
+    identity = digest_json([lesson.made_of, recipe.plain(), plan.arms.seed, "pretraining"])
     if _there(plan.out, identity):
         return plan.out
-    workers = plan.workers or os.cpu_count() or 1
-    with tqdm(unit="event", desc="images", disable=not shown) as bar:
-        store = store_images(files, detector, plan.out / _STATE, (), workers=workers, advance=bar.update)
-    about = _about(plan, store)
+    with tqdm(unit="event", desc="events", disable=not shown) as bar:
+        data = lesson.open(bar.update)
+    about = _about(plan, lesson, data)
     with tqdm(total=recipe.body, unit="event", desc="pre-training", disable=not shown, smoothing=0.05) as bar:
         workshop = Workshop(
             plan.out / _STATE,
@@ -75,32 +80,62 @@ def pretrain_foundation(plan: PretrainingPlan, *, fresh: bool = False, progress:
             plan.out / _CURVES,
             _teller(bar),
         )
-        data = store.training_set(()).to(device)
-        model = pretrain(data, plan.arms.seed, recipe, workshop, {**about, "identity": identity}, name="pretraining")
+        model = pretrain(
+            data.to(device), plan.arms.seed, recipe, workshop, {**about, "identity": identity}, name="pretraining"
+        )
     if processes.first:
         save_foundation(plan.out, replace(model, card={**model.card, "licence": plan.licence}))
         shutil.rmtree(plan.out / _STATE, ignore_errors=True)
     return plan.out
 
 
-def _files(plan: PretrainingPlan) -> list[TrainingFile]:
-    """Return the files that are trained on, with the manifest's part where there is one."""
+@dataclass(frozen=True)
+class _Lesson:
+    """What is learned from.
+
+    Attributes:
+        made_of: What decides it, as JSON values.
+        open: Gives the events; takes what is told the number of events done.
+    """
+
+    made_of: Mapping[str, Any]
+    open: Callable[[Callable[[int], object]], TrainingSet]
+
+
+def _lesson(plan: PretrainingPlan, detector: Recorder) -> _Lesson:
+    """Return images, which are kept in a file, or tokens, which memory holds."""
     manifest = None if plan.data.manifest is None else Manifest.load(plan.data.manifest)
-    return [TrainingFile(path, manifest, plan.data.train_part) for path in plan.data.train]
+    files = [TrainingFile(path, manifest, plan.data.train_part) for path in plan.data.train]
+    if isinstance(detector, TokenChain):
+        tokens = token_set(recorded_tokens(files, detector), ())
+        made = {"tokens": deposits_digest(tokens.image), "contract": tokens.contract.plain()}
+        return _Lesson({"files": [file.plain() for file in files], **made}, lambda advance: tokens)
+    folder, workers = plan.out / _STATE, plan.workers or os.cpu_count() or 1
+
+    def images(advance: Callable[[int], object]) -> TrainingSet:
+        return store_images(files, detector, folder, (), workers=workers, advance=advance).training_set(())
+
+    return _Lesson(made_of(files, detector, ()), images)
 
 
-def _about(plan: PretrainingPlan, store: ImageStore) -> dict[str, Any]:
+def _about(plan: PretrainingPlan, lesson: _Lesson, data: TrainingSet) -> dict[str, Any]:
     """Return what the card says of the events, as JSON values."""
-    events = store.imaged.image.events
-    return {
+    sample = data.image.events.sample
+    about = {
         "detector": str(plan.detector.get("name", "")),
         "detector_seed": plan.seed,
         "files": [
-            {"name": path.name, **file} for path, file in zip(plan.data.train, store.identity["files"], strict=True)
+            {"name": path.name, **file} for path, file in zip(plan.data.train, lesson.made_of["files"], strict=True)
         ],
-        "images": digest_json(dict(store.identity)),
-        "samples": {name: events.sample.count(name) for name in sorted(set(events.sample))},
+        "samples": {name: sample.count(name) for name in sorted(set(sample))},
     }
+    if isinstance(data, TokenSet):
+        return {
+            **about,
+            "tokens": digest_json(dict(lesson.made_of)),
+            "events_over_token_limit": int(data.too_long.sum()),
+        }
+    return {**about, "images": digest_json(dict(lesson.made_of))}
 
 
 def _teller(bar: Any) -> Callable[[float], object]:

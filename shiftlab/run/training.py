@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shiftlab.arms import arms
-from shiftlab.arms.training.recipe import Recipe
+from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES, Recipe
 from shiftlab.arms.training.study import train_study as train_arms
 from shiftlab.detector import Detector
 from shiftlab.detector.recorder import recorder
@@ -53,7 +53,7 @@ def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Pa
         named_tasks(config.tasks),
         names=config.arms.names,
         seeds=config.arms.seeds,
-        recipe=recipe_of(config.arms),
+        recipe=recipe_of(config.arms, "images" if isinstance(detector, Detector) else "tokens"),
         foundation=config.arms.foundation,
         minutes=config.arms.train.minutes,
         device=device,
@@ -62,10 +62,11 @@ def _train(config: StudyConfig, folder: Path, device: str, *, fresh: bool) -> Pa
     )
 
 
-def recipe_of(plan: ArmPlan | PretrainingArms) -> Recipe:
-    """Return the recipe of a plan: what it leaves open is the recipe's default."""
-    given: dict[str, Any] = {
+def recipe_of(plan: ArmPlan | PretrainingArms, given: Literal["images", "tokens"] = "images") -> Recipe:
+    """Return the recipe of a plan for a kind of events: what it leaves open is the default for these."""
+    settings: dict[str, Any] = {
         field.name: getattr(plan.train, field.name) for field in fields(plan.train) if field.name != "minutes"
     }
-    given |= {name: value for name, value in (("network", plan.body), ("size", plan.size)) if value is not None}
-    return Recipe(objective=plan.objective, **given)
+    if plan.size is not None:
+        settings["size"] = plan.size
+    return Recipe(network=plan.body or NETWORKS[given], objective=plan.objective or OBJECTIVES[given], **settings)

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from shiftlab.arms import arms, load_arms
+from shiftlab.arms.foundation_model import save_foundation
+from shiftlab.arms.training import Workshop
+from shiftlab.arms.training.pretraining import pretrain
 from shiftlab.arms.training.study import train_study
+from shiftlab.arms.training_set import training_set
 from shiftlab.errors import DataError
 from shiftlab.tasks import named_tasks
 
@@ -45,6 +49,32 @@ def test_an_arm_trained_on_two_revisions_is_judged_on_neither_unseen(trained, dr
     trained = type(trained)(0, trained.contract, {}, {"dataset": "argon/v1 + argon/v2"}, np.zeros(0, dtype=np.int64))
     with pytest.raises(DataError, match="in revision 'v1', and these events are of revision 'v2'"):
         trained.refuse_other_revisions(of(draw(10), "argon/v2").events)
+
+
+@pytest.mark.parametrize("name", ["foundation", "finetuned"])
+def test_the_data_set_of_its_foundation_model_counts_as_seen_whatever_the_heads_learned_on(
+    name, draw, pixel, recipe, tmp_path
+):
+    """The body comes from argon/v1, the heads from carbon/v1: no other revision of either may judge the arm."""
+    seen, taught = of(draw(24, seed=8), "argon/v1"), of(draw(40), "carbon/v1")
+    model = pretrain(training_set(seen, pixel, (), lambda events: None), 0, recipe, Workshop(tmp_path / "work", "x"))
+    save_foundation(tmp_path / "model", model)
+    given = {"names": (name,), "seeds": (0,), "recipe": recipe, "foundation": tmp_path / "model", "progress": False}
+    train_study(taught, pixel, tmp_path / "arms", arms(), named_tasks(["flavour"]), **given)
+    (arm,) = load_arms(tmp_path / "arms")
+    assert (arm.dataset, arm.pretraining_dataset) == ("carbon/v1", "argon/v1")
+    fresh = draw(10, seed=5)
+    for dataset in ("", "argon/v1", "carbon/v1", "argon/v1 + carbon/v1"):
+        arm.refuse_other_revisions(of(fresh, dataset).events)
+    with pytest.raises(DataError, match="foundation model that was pre-trained on data set 'argon' in revision 'v1'"):
+        arm.refuse_other_revisions(of(fresh, "argon/v2").events)
+    with pytest.raises(DataError, match="was trained on data set 'carbon' in revision 'v1'"):
+        arm.refuse_other_revisions(of(fresh, "carbon/v2").events)
+    with pytest.raises(DataError, match="rests on a foundation model that was pre-trained on the vertices of 24 of"):
+        arm.refuse_training_vertices(seen.events)
+    with pytest.raises(DataError, match="was trained on the vertices of 40 of"):
+        arm.refuse_training_vertices(taught.events)
+    arm.refuse_training_vertices(fresh.events)
 
 
 def test_a_checkpoint_that_does_not_say_its_data_set_is_of_an_unknown_one(draw):

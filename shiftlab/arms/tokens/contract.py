@@ -136,12 +136,14 @@ class TokenContract:
         plain.pop("input")
         return cls(**plain)
 
-    def require(self, tokens: Tokens, where: str) -> None:
-        """Check that tokens are in this contract's own units and have its columns, kinds and globals.
+    def require(self, tokens: Tokens | TokenContract, where: str) -> None:
+        """Check that tokens, or those of a contract, are in this one's units and have its columns, kinds and globals.
 
         Raises:
-            ConfigError: they are not; the message names what, both sides and ``where``.
+            ConfigError: they are not, or are images; the message names what, both sides and ``where``.
         """
+        if not isinstance(tokens, Tokens | TokenContract):
+            raise ConfigError(f"{where}: trained on tokens, but the detector gives images.")
         self._require_names(tokens, where)
         pairs = (
             (self.columns, self.units, tokens.columns, tokens.units),
@@ -171,7 +173,7 @@ class TokenContract:
         """Return bool (event,): events of more than ``maximum`` tokens."""
         return tokens.counts > self.maximum
 
-    def _require_names(self, tokens: Tokens, where: str) -> None:
+    def _require_names(self, tokens: Tokens | TokenContract, where: str) -> None:
         wanted = (
             ("column", self.columns, tokens.columns),
             ("global", self.global_columns, tokens.global_columns),

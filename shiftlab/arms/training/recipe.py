@@ -11,7 +11,13 @@ from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
 from shiftlab.errors import ConfigError
 
-__all__ = ["Recipe"]
+__all__ = ["NETWORKS", "OBJECTIVES", "Recipe"]
+
+NETWORKS: Final = {"images": "voxel_transformer", "tokens": "token_transformer"}
+"""Body by kind of events, where none is named."""
+
+OBJECTIVES: Final = {"images": "masked_modelling", "tokens": "classify_and_generate"}
+"""Objective of the pre-training by kind of events, where none is named."""
 
 _PRECISIONS: Final = ("float32", "bf16")
 _OPTIONAL: Final = (
