@@ -109,12 +109,12 @@ def measure(cell: Cell, given: Ingredients) -> dict[str, Any]:
     shown = LABELS[cell.labels]
     network, size = given.body
     recipe = Recipe(head=shown, scratch=shown, finetune=shown, labels=cell.labels, network=network, size=size)
-    resting = {"foundation": given.foundation} if kind.pretrained else {}
-    rests = given.foundation.digest if kind.pretrained and given.foundation is not None else ""
+    foundation = given.foundation if kind.pretrained else None
+    rests = foundation.digest if foundation is not None else ""
     identity = digest_json([recipe.plain(), rests, cell.arm, cell.seed])
-    workshop = Workshop(given.folder / "state", identity, curves=given.folder / "curves")
+    workshop = Workshop(given.folder / "state", identity, curves=given.folder / "curves", foundation=foundation)
     taught = with_labels(given.data, cell.labels, cell.seed)
-    arm = kind.train(taught, tasks, cell.seed, recipe, workshop, **resting)
+    arm = kind.train(taught, tasks, cell.seed, recipe, workshop)
     arm.refuse_training_vertices(given.evaluation.events)
     found = {"identity": identity, **vars(cell), "presentations": shown, "spent": arm.record["spent"]}
     found["events"] = {task.name: len(taught.rows[task.name]) for task in tasks}

@@ -43,7 +43,7 @@ class Arm(ABC):
         seed: Number of the training; a seed covers pre-training and heads.
         contract: What its images must be.
         record: Plain values about the training: recipe, data digest, data set, number of events, curves.
-        pretrained: Whether its training starts from a foundation model, ``train(..., foundation=model)``.
+        pretrained: Whether its training starts from a foundation model, that of the workshop.
         training_vertices: int64 (vertex,), ascending uids of all vertices that its training was given,
             those that only steered it (early stopping, say) among them.
         pretraining_vertices: The same of the pre-training of its foundation model; empty where it has none.

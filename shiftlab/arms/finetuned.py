@@ -8,7 +8,6 @@ from copy import deepcopy
 from typing import Self
 
 from shiftlab.arms.body import Body
-from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.network import Network
 from shiftlab.arms.network_arm import BodyPerTask
 from shiftlab.arms.training import Workshop
@@ -34,17 +33,9 @@ class Finetuned(BodyPerTask):
     pretrained = True
 
     @classmethod
-    def train(
-        cls,
-        data: TrainingSet,
-        tasks: Sequence[Task],
-        seed: int,
-        recipe: Recipe,
-        workshop: Workshop,
-        foundation: FoundationModel | None = None,
-    ) -> Self:
-        """Fine-tune one copy of ``foundation`` after another; without one, pre-train on all events first."""
-        model = foundation or pretrain(data, seed, recipe, workshop)
+    def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
+        """Fine-tune one copy after another of the workshop's foundation model, else of one pre-trained here."""
+        model = workshop.foundation or pretrain(data, seed, recipe, workshop)
 
         def copied() -> Body:
             return deepcopy(model.body).requires_grad_(True).train()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from shiftlab.arms.foundation_model import FoundationModel
 from shiftlab.arms.network_arm import OneBody
 from shiftlab.arms.training import Workshop
 from shiftlab.arms.training.networks import fit_each_head, seeded
@@ -26,17 +25,9 @@ class Foundation(OneBody):
     moves_body = False
 
     @classmethod
-    def train(
-        cls,
-        data: TrainingSet,
-        tasks: Sequence[Task],
-        seed: int,
-        recipe: Recipe,
-        workshop: Workshop,
-        foundation: FoundationModel | None = None,
-    ) -> Self:
-        """Train one head after another on the body of ``foundation``; without one, pre-train on all events first."""
-        model = foundation or pretrain(data, seed, recipe, workshop)
+    def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
+        """Train one head after another on the body of the workshop's foundation model, else of one pre-trained here."""
+        model = workshop.foundation or pretrain(data, seed, recipe, workshop)
         with seeded(seed, cls.name):
             networks = cls.fresh(tasks, lambda: model.body)
         network = networks["shared"].to(data.device)

@@ -214,7 +214,7 @@ def test_fine_tuning_starts_from_the_foundation_model_and_leaves_it_as_it_is(les
     before = {name: value.clone() for name, value in given.body.state_dict().items()}
     slow = replace(brief, finetune_rate=1e-9, labels=0)
     for rates, moved in ((slow, False), (replace(slow, finetune_rate=1e-3), True)):
-        arm = Finetuned.train(lesson, TASKS[1:], 0, rates, Workshop(tmp_path / str(moved), "x"), given)
+        arm = Finetuned.train(lesson, TASKS[1:], 0, rates, Workshop(tmp_path / str(moved), "x", foundation=given))
         after = arm.networks["flavour"].body.state_dict()
         assert all(torch.equal(given.body.state_dict()[name], value) for name, value in before.items())
         assert any(not torch.equal(after[name], value) for name, value in before.items()) == moved

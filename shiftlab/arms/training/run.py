@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Generator, Tensor
 
 from shiftlab.errors import RunError
+
+if TYPE_CHECKING:
+    from shiftlab.arms.foundation_model import FoundationModel
 
 __all__ = ["Deadline", "Loss", "Measured", "Run", "Workshop"]
 
@@ -61,7 +65,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where an arm is trained: its state files, who it is, when to stop and whom to tell.
+    """Where an arm is trained: its state files, who it is, when to stop, whom to tell and what it rests on.
 
     Attributes:
         folder: Folder of the state files.
@@ -70,6 +74,7 @@ class Workshop:
         advance: Called with the number of events done.
         curves: Folder of the training curves; none are written when None.
         tell: Called with the loss of each step.
+        foundation: The foundation model of an arm that starts from one; None lets it pre-train its own.
     """
 
     folder: Path
@@ -78,6 +83,7 @@ class Workshop:
     advance: Callable[[int], object] = lambda events: None
     curves: Path | None = None
     tell: Callable[[float], object] = lambda loss: None
+    foundation: FoundationModel | None = None
 
     def run(self, name: str, seed: int) -> Run:
         """Return the run of one stage of the training."""

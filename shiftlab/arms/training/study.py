@@ -194,14 +194,14 @@ class _Trainings:
 
     def train(self, kind: type[Arm], seed: int, data: TrainingSet, bar: tqdm[Any]) -> None:
         """Train one arm and seed and store it."""
-        resting = {"foundation": self._foundation(seed, data, bar)} if kind.pretrained else {}
-        workshop = self._workshop(self.identity(kind, seed), bar)
+        rests = self._foundation(seed, data, bar) if kind.pretrained else None
+        workshop = replace(self._workshop(self.identity(kind, seed), bar), foundation=rests)
         seen = data
         if self.given is not None and issubclass(kind, NetworkArm):
             seen = under_contract(data, self.given.body.contract, self.tasks)
         taught = with_labels(seen, self.recipe.labels, seed)
         started = time.monotonic()
-        arm = kind.train(taught, self.tasks, seed, self.recipe, workshop, **resting)
+        arm = kind.train(taught, self.tasks, seed, self.recipe, workshop)
         events = data.image.events
         # Whatever an arm did with its events, say held some back to stop early: it has seen them all.
         arm.training_vertices = np.union1d(arm.training_vertices, events.vertex.cpu().numpy())
