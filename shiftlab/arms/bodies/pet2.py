@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Final, Literal
 
@@ -22,7 +23,7 @@ from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
 from shiftlab.arms.tokens.features import encoded_tokens, standard_numbers
 from shiftlab.errors import ConfigError
 
-__all__ = ["Pet2", "padded"]
+__all__ = ["Pet2", "Pet2Size", "padded"]
 
 _PT: Final = 2
 _STEP: Final = 2.0**-23
@@ -37,14 +38,98 @@ def padded(values: Tensor, offsets: Tensor, length: int) -> Tensor:
     return values.new_zeros(len(lengths), length, *values.shape[1:]).index_put((event, place), values)
 
 
+@dataclass(frozen=True)
+class Pet2Size:
+    """Numbers of the network; the names in brackets are the package's.
+
+    Attributes:
+        width: Numbers per token (``base_dim``).
+        layers: Transformer layers of the body (``num_transformers``).
+        head_layers: Layers of the neighbourhood embedding and of the classifier (``num_transformers_head``).
+        heads: Attention heads (``num_heads``).
+        class_tokens: Learned tokens that speak for the event (``num_tokens``).
+        expansion: Hidden over outer width (``mlp_ratio``).
+        neighbours: Nearest particles that the embedding of each looks at (``K``).
+        coordinates: How many columns a distance is worked out of (``num_coord``).
+        interaction: Pairs' log m^2, log dR and log kT as a bias of attention (``use_int``).
+        local_interaction: The same inside neighbourhoods (``local_int``).
+        first_kind: Number of the contract's first kind.
+        dropout: In training, of attention and hidden layers (``attn_drop``, ``mlp_drop``).
+
+    Raises:
+        ConfigError: no network has such numbers.
+    """
+
+    width: int
+    layers: int
+    head_layers: int
+    heads: int
+    class_tokens: int = 4
+    expansion: int = 2
+    neighbours: int = 10
+    coordinates: int = 2
+    interaction: bool = True
+    local_interaction: bool = True
+    first_kind: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what the package would stumble over."""
+        counts = ("width", "layers", "head_layers", "heads", "class_tokens", "expansion", "neighbours", "coordinates")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"body 'pet2': {name} is {getattr(self, name)}; it is 1 or more.")
+        if self.width % self.heads:
+            raise ConfigError(f"body 'pet2': width {self.width} cannot be shared by {self.heads} heads.")
+        if self.coordinates > KINEMATICS or self.first_kind < 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"body 'pet2': coordinates {self.coordinates}, first_kind {self.first_kind}, dropout {self.dropout:g}; "
+                f"allowed: at most {KINEMATICS}, at least 0, and [0, 1)."
+            )
+
+    def network(self, contract: TokenContract) -> nn.ModuleDict:
+        """Return the package's untrained body and classifier, without its last matrix, for tokens of a contract.
+
+        Raises:
+            ConfigError: the package ``omnilearned`` is not installed.
+        """
+        extra, numbers = len(contract.columns) - KINEMATICS, len(contract.global_columns)
+        whole = _package().PET2(
+            KINEMATICS,
+            use_int=self.interaction,
+            local_int=self.local_interaction,
+            conditional=numbers > 0,
+            cond_dim=max(numbers, 1),
+            pid=len(contract.kinds) > 1,
+            pid_dim=len(contract.kinds) + self.first_kind,
+            add_info=extra > 0,
+            add_dim=max(extra, 1),
+            mode="pretrain",
+            num_classes=1,
+            base_dim=self.width,
+            num_transformers=self.layers,
+            num_transformers_head=self.head_layers,
+            num_tokens=self.class_tokens,
+            num_heads=self.heads,
+            mlp_ratio=self.expansion,
+            mlp_drop=self.dropout,
+            attn_drop=self.dropout,
+            K=self.neighbours,
+            num_coord=self.coordinates,
+        )
+        whole.classifier.out = nn.Identity()
+        return nn.ModuleDict({"body": whole.body, "classifier": whole.classifier})
+
+
 class Pet2(Body):
     """PET2's body and classifier; one feature vector per particle, and the class tokens beside the globals.
 
     Blank entries are as the contract says, without a mark. Angles are not periodic in it. Kinds are numbered from
     ``first_kind``, since the package's embedding of 0 is fixed at zero. Dropout is that of the package's own trainer
-    when asked for.
+    when asked for. Sizes small, medium and large are the package's own.
 
     Attributes:
+        size: Its numbers.
         network: ``body`` and ``classifier`` of the package; parameter names are those of public checkpoints.
     """
 
@@ -58,91 +143,22 @@ class Pet2(Body):
         "large": {"width": 1024, "layers": 28, "head_layers": 4, "heads": 32},
     }
 
-    def __init__(
-        self,
-        contract: TokenContract,
-        *,
-        width: int,
-        layers: int,
-        head_layers: int,
-        heads: int,
-        class_tokens: int = 4,
-        expansion: int = 2,
-        neighbours: int = 10,
-        coordinates: int = 2,
-        interaction: bool = True,
-        local_interaction: bool = True,
-        first_kind: int = 1,
-        dropout: float = 0.0,
-    ) -> None:
-        """Make an untrained network; small, medium and large are the package's own sizes.
-
-        Args:
-            contract: Units and columns of the tokens.
-            width: Numbers per token (``base_dim``).
-            layers: Transformer layers of the body.
-            head_layers: Layers of the neighbourhood embedding and of the classifier.
-            heads: Attention heads.
-            class_tokens: Learned tokens that speak for the event.
-            expansion: Hidden over outer width (``mlp_ratio``).
-            neighbours: Nearest particles that the embedding of each looks at (``K``).
-            coordinates: How many columns a distance is worked out of (``num_coord``).
-            interaction: Pairs' log m^2, log dR and log kT as a bias of attention.
-            local_interaction: The same inside neighbourhoods.
-            first_kind: Number of the contract's first kind.
-            dropout: In training, of attention and hidden layers.
+    def __init__(self, contract: TokenContract, **size: Any) -> None:
+        """Make an untrained network for tokens of ``contract``; ``size`` is what ``Pet2Size`` takes.
 
         Raises:
-            ConfigError: the package ``omnilearned`` is not installed.
+            ConfigError: the package ``omnilearned`` is not installed, or no network has such numbers.
         """
         super().__init__()
         self.contract: TokenContract = contract
-        self._size = {
-            "width": width,
-            "layers": layers,
-            "head_layers": head_layers,
-            "heads": heads,
-            "class_tokens": class_tokens,
-            "expansion": expansion,
-            "neighbours": neighbours,
-            "coordinates": coordinates,
-            "interaction": interaction,
-            "local_interaction": local_interaction,
-            "first_kind": first_kind,
-            "dropout": dropout,
-        }
-        self.features = width
-        self.overall_features = len(contract.global_columns) + 1 + class_tokens * width
-        self._extra, self._numbers = len(contract.columns) - KINEMATICS, len(contract.global_columns)
-        whole = _package().PET2(
-            KINEMATICS,
-            use_int=interaction,
-            local_int=local_interaction,
-            conditional=self._numbers > 0,
-            cond_dim=max(self._numbers, 1),
-            pid=len(contract.kinds) > 1,
-            pid_dim=len(contract.kinds) + first_kind,
-            add_info=self._extra > 0,
-            add_dim=max(self._extra, 1),
-            mode="pretrain",
-            num_classes=1,
-            base_dim=width,
-            num_transformers=layers,
-            num_transformers_head=head_layers,
-            num_tokens=class_tokens,
-            num_heads=heads,
-            mlp_ratio=expansion,
-            mlp_drop=dropout,
-            attn_drop=dropout,
-            K=neighbours,
-            num_coord=coordinates,
-        )
-        whole.classifier.out = nn.Identity()
-        self.network = nn.ModuleDict({"body": whole.body, "classifier": whole.classifier})
+        self.size = Pet2Size(**size)
+        self.features = self.size.width
+        self.overall_features = len(contract.global_columns) + 1 + self.size.class_tokens * self.size.width
+        self.network = self.size.network(contract)
 
     def plain(self) -> dict[str, Any]:
         """Return the constructor's keyword arguments."""
-        return dict(self._size)
+        return asdict(self.size)
 
     def forward(self, batch: TokenBatch) -> Encoded:
         """Return the body's particles, and beside the globals what the classifier makes of its class tokens."""
@@ -169,9 +185,9 @@ class Pet2(Body):
         )
         latent: Tensor = self.network["body"](
             padded(momenta, batch.offsets, length),
-            batch.numbers if self._numbers else None,
-            padded(batch.kind + self._size["first_kind"], batch.offsets, length),
-            padded(batch.values[:, KINEMATICS:], batch.offsets, length) if self._extra else None,
+            batch.numbers if self.contract.global_columns else None,
+            padded(batch.kind + self.size.first_kind, batch.offsets, length),
+            padded(batch.values[:, KINEMATICS:], batch.offsets, length) if self.contract.columns[KINEMATICS:] else None,
             batch.time,
         )
         pooled: Tensor = self.network["classifier"](latent)
@@ -179,7 +195,7 @@ class Pet2(Body):
 
     def _length(self, batch: TokenBatch) -> int:
         """Places of an event: enough for the longest, and for the package to find its neighbours."""
-        return max(int(batch.lengths.max()), int(self._size["neighbours"]) + 1)
+        return max(int(batch.lengths.max()), self.size.neighbours + 1)
 
 
 def _package() -> Any:
