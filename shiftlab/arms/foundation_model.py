@@ -25,8 +25,6 @@ from shiftlab.arms.bodies import bodies
 from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import (
     half_weights,
-    has_record,
-    load_record,
     load_weights,
     round_weights,
     save_weights,
@@ -37,7 +35,6 @@ from shiftlab.provenance import digest_json, write_json, write_whole
 
 __all__ = [
     "FoundationModel",
-    "can_be_loaded",
     "contract_from_plain",
     "is_foundation",
     "load_foundation",
@@ -113,8 +110,7 @@ def load_foundation(
     """Return the foundation model of a folder.
 
     Args:
-        folder: What ``save_foundation`` wrote, or ``shiftlab adopt`` for a public model, whose training vertices
-            are nobody's here.
+        folder: What ``save_foundation`` wrote, as ``shiftlab pretrain`` and ``shiftlab adopt`` do.
         contract: Input contract of the images at hand; not checked when None.
         device: Where the body goes.
         asked_by: What needs it, for messages.
@@ -123,8 +119,6 @@ def load_foundation(
         ConfigError: there is none, a file is damaged or was changed, or it was pre-trained on other input.
     """
     folder = Path(folder)
-    if not is_foundation(folder) and has_record(folder):
-        return _adopted(folder, contract, device, asked_by)
     card = _card(folder, asked_by)
     try:
         size = dict(card.pop("body"))
@@ -152,24 +146,6 @@ def load_foundation(
 def is_foundation(folder: Path) -> bool:
     """Return whether the folder holds a finished foundation model."""
     return (folder / _CARD).is_file()
-
-
-def can_be_loaded(folder: Path) -> bool:
-    """Return whether ``load_foundation`` finds something in the folder: a foundation model or an adopted public one."""
-    return is_foundation(folder) or has_record(folder)
-
-
-def _adopted(folder: Path, contract: Any, device: torch.device | str, asked_by: str) -> FoundationModel:
-    """Return the foundation model that an adopted public checkpoint is."""
-    from shiftlab.arms.public.checkpoints import load_public
-
-    body = load_public(folder)
-    if contract is not None:
-        body.contract.require(contract, f"{asked_by}: public model '{folder}'")
-    record = {key: value for key, value in load_record(folder).items() if key not in ("body", "contract")}
-    model = FoundationModel(body, {**record, "adopted": True}, np.zeros(0, dtype=np.int64))
-    body.to(device)
-    return model
 
 
 def contract_from_plain(kind: type[Body], plain: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
-from shiftlab.arms.foundation_model import can_be_loaded
+from shiftlab.arms.foundation_model import is_foundation
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES
 from shiftlab.detector import effects
@@ -131,7 +131,7 @@ def _check_foundation(plan: ArmPlan, mistakes: list[str]) -> None:
     """Add one message where the foundation model is not there, or is named beside another network."""
     if plan.foundation is None:
         return
-    if not can_be_loaded(plan.foundation):
+    if not is_foundation(plan.foundation):
         mistakes.append(
             f"arms.foundation: no foundation model in '{plan.foundation}'; `shiftlab pretrain out={plan.foundation}` "
             "makes one."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,16 +15,20 @@ from shiftlab.arms.bodies.panda import PANDA_AUGMENTATIONS, PANDA_CONTRACT, Pand
 from shiftlab.arms.bodies.polar_mae import PARTS, POLAR_MAE_AUGMENTATIONS, POLAR_MAE_CONTRACTS, PolarMAE
 from shiftlab.arms.body import Body
 from shiftlab.arms.checkpoint import load_record, save_record
-from shiftlab.arms.foundation_model import FoundationModel, save_foundation
+from shiftlab.arms.foundation_model import FoundationModel, is_foundation, save_foundation
 from shiftlab.arms.public.config import nested, stated
 from shiftlab.arms.public.files import PublicCheckpoint, read_public, read_safetensors
 from shiftlab.arms.public.point_contract import PointContract
+from shiftlab.arms.public.seen import seen_events
 from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.provenance import digest_file, write_whole
 
 __all__ = ["convert_public", "load_public", "panda_names", "polar_mae_names"]
 
 _WEIGHTS: Final = "weights.safetensors"
+_PUBLISHED: Final = "pilarnet-m/v1"
+"""What the published models were pre-trained on (data set card of DeepLearnPhysics/Panda)."""
+
 _STEM: Final = "embedding.stem.linear.weight"
 _ORIGINAL: Final = {
     "encoder.tokenizer.embedding.": "embedding.",
@@ -55,12 +58,14 @@ def convert_public(
     contract: str | None = None,
     prefix: str | None = None,
     licence: str = "",
+    dataset: str | None = None,
+    seen: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write a public checkpoint as a folder of ``weights.safetensors`` (float32) and ``record.json``.
 
     The public network is built and takes every tensor strictly, so that a folder that was written can be loaded.
-    The same folder is a foundation model for arms, which keep their weights in half precision. Its list of training
-    vertices is empty: it is not public which events the model has seen.
+    The same folder is a foundation model for arms, which keep their weights in half precision. Arms on it may not be
+    judged on the events of ``seen``, nor on another revision of its data set.
 
     Args:
         path: See ``read_public``.
@@ -71,6 +76,8 @@ def convert_public(
         contract: Which published recipe made the inputs; told from the configuration when None.
         prefix: What stands before the names of the body, say ``student.backbone.``; found when None.
         licence: Under which terms its makers give it.
+        dataset: ``name/revision`` of what it was trained on; the published one when None.
+        seen: Files of events that it was trained on, as far as they are known.
 
     Returns:
         The record.
@@ -78,9 +85,10 @@ def convert_public(
     Raises:
         ConfigError: the checkpoint is not of this kind, states other input than the contract, or cannot be read.
         UnknownNameError: there is no such kind, size or contract.
+        DataError: a file of events cannot be read.
     """
     what, out = _kind(kind), Path(out)
-    if (out / _WEIGHTS).exists():
+    if is_foundation(out):
         raise ConfigError(f"'{out}' already holds a checkpoint. Choose another folder.")
     public = read_public(path, config)
     found, names = what.names(public.state, prefix)
@@ -88,6 +96,7 @@ def convert_public(
     differs = chosen.changed(stated(public.config or {}, chosen))
     if differs:
         raise ConfigError(f"'{public.file}' states another input than the recipe: {differs}. Choose its own recipe.")
+    known = seen_events(_PUBLISHED if dataset is None else dataset, seen)
     body = what.body.fresh(sizes, chosen)
     weights = {own: public.state[name].float().contiguous() for own, name in names.items()}
     _fill(body, weights, public.file)
@@ -97,7 +106,8 @@ def convert_public(
     record = {
         "body": {"name": body.name, **body.plain()},
         "contract": chosen.plain(),
-        "dataset": "pilarnet-m/v1",
+        "dataset": known.dataset,
+        "seen": list(known.files),
         "left_out": sorted({name.split(".")[0] for name in public.state if name not in used}),
         "licence": licence or "that of the source; see its model card",
         "objective": {"name": what.objective, "augmentations": dict(what.augmentations)},
@@ -107,7 +117,7 @@ def convert_public(
     }
     save_record(out, record)
     told = {name: value for name, value in record.items() if name not in ("body", "contract", "weights")}
-    save_foundation(out, FoundationModel(body, told, np.empty(0, dtype=np.int64)))
+    save_foundation(out, FoundationModel(body, told, known.vertices))
     return record
 
 

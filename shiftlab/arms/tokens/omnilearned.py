@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from shiftlab.arms.bodies.pet2 import Pet2
 from shiftlab.arms.checkpoint import load_record, save_record
 from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
+from shiftlab.arms.training.networks import seeded
 from shiftlab.errors import ConfigError
 from shiftlab.provenance import digest_file, write_whole
 
@@ -29,6 +30,7 @@ __all__ = [
     "Transfer",
     "convert",
     "fill",
+    "filled",
     "load_converted",
     "pet2_from",
     "read_checkpoint",
@@ -45,6 +47,9 @@ _STATED: Final = ("heads", "neighbours", "coordinates", "first_kind")
 
 _HEADS: Final = {128: 8, 512: 16, 1024: 32}
 """Attention heads by width, of the package's sizes small, medium and large."""
+
+_OF_NOISE: Final = ("body.MPFourier.", "body.time_embed.")
+"""The embedding of the noise level, which a checkpoint of a plain classifier lacks."""
 
 State = Mapping[str, Tensor]
 Parts = Mapping[str, State]
@@ -130,7 +135,7 @@ def pet2_from(parts: Parts, contract: TokenContract, *, average: bool = False, *
     """Return the body of a checkpoint for tokens of ``contract``, every tensor filled.
 
     Args:
-        parts: What ``read_checkpoint`` gave.
+        parts: What ``read_checkpoint`` gave. Without a classifier, that of the body is drawn, always the same.
         contract: The tokens that it was trained on, as its owner says.
         average: Take the running average of the body's weights.
         stated: As for ``size_of``.
@@ -138,26 +143,37 @@ def pet2_from(parts: Parts, contract: TokenContract, *, average: bool = False, *
     Raises:
         ConfigError: the checkpoint was made for another number of columns, kinds or globals than the contract has.
     """
-    body = Pet2.fresh(size_of(parts, **stated), contract)
-    chosen = dict(parts)
-    if average:
-        if "ema_body" not in parts:
-            raise ConfigError("OmniLearned checkpoint: it has no running average of the body.")
-        chosen["body"] = parts["ema_body"]
-    moved = fill(body, chosen)
+    body, moved = filled(parts, contract, average=average, **stated)
     # Without noise the level's embedding is exactly zero; a checkpoint of a plain classifier has none.
-    left = [name for name in moved.left if not name.startswith(("body.MPFourier.", "body.time_embed."))]
+    left = [name for name in moved.left if not name.startswith(_OF_NOISE)]
     if "classifier_head" not in parts:
         left = [name for name in left if not name.startswith("classifier.")]
     unused = [name for name in moved.unused if not name.startswith("classifier.out.")]
     if left or unused:
-        odd = ", ".join((left + unused)[:3])
+        kinds, extra, numbers = _takes(parts["body"])
+        first = int(stated.get("first_kind", 1))
+        own = len(contract.kinds) + first if len(contract.kinds) > 1 else 0
         raise ConfigError(
             f"OmniLearned checkpoint: {len(left)} tensors of the network stay unfilled and {len(unused)} of the file "
-            f"are unused, say {odd}. It was made for other columns, kinds or globals than the contract has; `fill` "
-            "copies what fits, for fine-tuning."
+            f"are unused, say {', '.join((left + unused)[:2])}. It has places for {kinds} kinds, {extra} columns "
+            f"beyond the momentum and {numbers} globals; its contract as stated, for {own}, "
+            f"{len(contract.columns) - KINEMATICS} and {len(contract.global_columns)}. State its own contract, or copy "
+            "what fits (partial), as the package does before fine-tuning."
         )
     return body
+
+
+def filled(parts: Parts, contract: TokenContract, *, average: bool = False, **stated: int) -> tuple[Pet2, Transfer]:
+    """Return a body with what fits of a checkpoint; the rest is drawn, always the same.
+
+    Raises:
+        ConfigError: as for ``size_of``, or there is no average.
+    """
+    if average and "ema_body" not in parts:
+        raise ConfigError("OmniLearned checkpoint: it has no running average of the body.")
+    with seeded("omnilearned"):
+        body = Pet2.fresh(size_of(parts, **stated), contract)
+    return body, fill(body, {**parts, "body": parts["ema_body"]} if average else parts)
 
 
 def fill(body: Pet2, parts: Parts) -> Transfer:
@@ -179,27 +195,66 @@ def transfer(module: nn.Module, given: State) -> Transfer:
     return Transfer(tuple(fits), _without(own, fits), _without(given, fits))
 
 
-def convert(path: Path, folder: Path, contract: TokenContract, **stated: int) -> Pet2:
+def convert(
+    path: Path,
+    folder: Path,
+    contract: TokenContract,
+    *,
+    average: bool = False,
+    partial: bool = False,
+    about: Mapping[str, Any] | None = None,
+    wanted: Mapping[str, Any] | None = None,
+    **stated: int,
+) -> Pet2:
     """Write a public checkpoint as ``weights.safetensors``, bit for bit, and ``record.json`` with its contract.
 
     Args:
         path: The public checkpoint.
         folder: Where both files go.
-        contract: The tokens that it was trained on, as its owner says.
+        contract: The tokens that it was trained on, as its owner says; with ``partial`` those that it shall take.
+        average: Use the running average of the body's weights.
+        partial: Copy what fits and draw the rest, as the package does before fine-tuning; what was drawn is recorded,
+            and the file then has the body and classifier as they came out.
+        about: What the record says besides.
+        wanted: Parts of the size that it must have.
         stated: As for ``size_of``.
 
     Raises:
-        ConfigError: as for ``read_checkpoint`` and ``pet2_from``.
+        ConfigError: as for ``read_checkpoint`` and ``pet2_from``, or its size is not the wanted one.
     """
     parts = read_checkpoint(path)
     known: dict[str, Any] = dict(stated)
-    body = pet2_from(parts, contract, **known)
-    flat = {f"{part}.{name}": value.contiguous() for part, state in parts.items() for name, value in state.items()}
+    size = size_of(parts, **known)
+    differ = [f"{name} = {size[name]}, not {value}" for name, value in (wanted or {}).items() if size[name] != value]
+    if differ:
+        raise ConfigError(f"OmniLearned checkpoint '{path}' is of another size: {'; '.join(differ)}.")
+    drawn: tuple[str, ...] = () if "classifier_head" in parts else ("classifier",)
+    held: Parts = parts
+    if partial:
+        body, moved = filled(parts, contract, average=average, **known)
+        drawn = tuple(sorted({".".join(name.split(".")[:2]) for name in moved.left if not name.startswith(_OF_NOISE)}))
+        held = {
+            "body": body.network["body"].state_dict(),
+            "classifier_head": body.network["classifier"].state_dict(),
+        }
+    else:
+        body = pet2_from(parts, contract, average=average, **known)
+    flat = {f"{part}.{name}": value for part, state in held.items() for name, value in state.items()}
     with write_whole(folder / _WEIGHTS) as temporary:
-        save_file({name: value.clone() for name, value in flat.items()}, temporary)
-    described = {"name": body.name, **body.plain()}
-    source = {"file": path.name, "sha256": digest_file(path), "layout": "omnilearned 0.2.0"}
-    save_record(folder, {"body": described, "contract": contract.plain(), "parts": sorted(parts), "source": source})
+        save_file({name: value.clone().contiguous() for name, value in flat.items()}, temporary)
+    used = ("ema_body" if average else "body", "classifier_head")
+    record = {
+        "body": {"name": body.name, **body.plain()},
+        "contract": contract.plain(),
+        "parts": sorted(parts),
+        "average": average and not partial,
+        "drawn": list(drawn),
+        "left_out": sorted(set(parts).difference(used)),
+        "parameters": sum(value.numel() for value in body.parameters()),
+        "source": {"file": path.name, "sha256": digest_file(path), "layout": "omnilearned 0.2.0"},
+        "weights": digest_file(folder / _WEIGHTS),
+    }
+    save_record(folder, {**(about or {}), **record})
     return body
 
 
@@ -213,9 +268,13 @@ def load_converted(folder: Path) -> Pet2:
     try:
         size, contract = dict(record["body"]), TokenContract.from_plain(record["contract"])
         stated: dict[str, Any] = {name: size[name] for name in _STATED}
+        average, told = bool(record["average"]), record["weights"]
     except (KeyError, TypeError) as error:
         raise ConfigError(f"checkpoint '{folder}': its record lacks {error}.") from error
-    return pet2_from(_unflatten(_safetensors(folder / _WEIGHTS)), contract, **stated)
+    parts = _unflatten(_safetensors(folder / _WEIGHTS))
+    if digest_file(folder / _WEIGHTS) != told:
+        raise ConfigError(f"'{folder / _WEIGHTS}' is not the file that its record describes.")
+    return pet2_from(parts, contract, average=average, **stated)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -233,6 +292,18 @@ def _unflatten(flat: State) -> dict[str, dict[str, Tensor]]:
     if "body" not in parts:
         raise ConfigError("converted OmniLearned checkpoint: it has no part 'body'.")
     return parts
+
+
+def _takes(body: State) -> tuple[int, int, int]:
+    """Return how many kinds, columns beyond the momentum and globals a body has places for."""
+    kinds, extra, numbers = (
+        body.get(name) for name in ("pid_embed.0.weight", "add_embed.0.fc1.weight", "cond_embed.0.fc1.weight")
+    )
+    return (
+        0 if kinds is None else len(kinds),
+        0 if extra is None else extra.shape[1],
+        0 if numbers is None else numbers.shape[1],
+    )
 
 
 def _count(state: State, prefix: str) -> int:
