@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.neighbours import Neighbours, neighbours
+from shiftlab.arms.packed import Packed
 from shiftlab.arms.shapes import event_shapes
 from shiftlab.events.image import Image
 from shiftlab.events.ragged import ragged_rows
@@ -19,11 +21,10 @@ __all__ = ["Patches", "energy_summary", "group"]
 
 
 @dataclass(frozen=True)
-class Patches:
-    """Occupied patches; those of event i are rows ``offsets[i]:offsets[i + 1]``.
+class Patches(Packed):
+    """Occupied patches of some events; a patch is a token.
 
     Attributes:
-        offsets: int64 (event + 1,), patches of each event.
         voxel_offsets: int64 (patch + 1,), voxels of each patch.
         position: float32 (patch, 3), centre in the detector frame, cm.
         centroid: float32 (event, 3), energy-weighted mean position, cm.
@@ -38,7 +39,8 @@ class Patches:
         near: The neighbours of each voxel.
     """
 
-    offsets: Tensor
+    of_tokens = ("position", "summary")
+    of_events = ("centroid", "overall", "summed_energy")
     voxel_offsets: Tensor
     position: Tensor
     centroid: Tensor
@@ -49,15 +51,6 @@ class Patches:
     value: Tensor
     order: Tensor
     near: Neighbours
-
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> Tensor:
-        """int64 (event,): patches of each event."""
-        return self.offsets.diff()
 
     @cached_property
     def around(self) -> Tensor:
@@ -73,67 +66,29 @@ class Patches:
     @property
     def patch_event(self) -> Tensor:
         """int64 (patch,): the event of each patch."""
-        return torch.repeat_interleave(torch.arange(len(self), device=self.offsets.device), self.lengths)
-
-    def take(self, index: Tensor) -> Patches:
-        """Return the events at ``index`` (int64), in that order."""
-        rows, offsets = ragged_rows(self.offsets, index)
-        voxels, voxel_offsets = ragged_rows(self.voxel_offsets, rows)
-        return Patches(
-            offsets=offsets,
-            voxel_offsets=voxel_offsets,
-            position=self.position[rows],
-            centroid=self.centroid[index],
-            summary=self.summary[rows],
-            overall=self.overall[index],
-            summed_energy=self.summed_energy[index],
-            local=self.local[voxels],
-            value=self.value[voxels],
-            order=self.order[voxels],
-            near=self.near.take(voxels, whole=True),
-        )
+        return self.token_event
 
     def keep(self, mask: Tensor) -> Patches:
         """Return the patches where ``mask`` (patch,) is True; what is said of events stays as it is."""
         rows = torch.nonzero(mask).squeeze(1)
-        voxels, voxel_offsets = ragged_rows(self.voxel_offsets, rows)
         offsets = torch.zeros_like(self.offsets)
         offsets[1:] = torch.bincount(self.patch_event[rows], minlength=len(self)).cumsum(0)
-        return Patches(
-            offsets=offsets,
-            voxel_offsets=voxel_offsets,
-            position=self.position[rows],
-            centroid=self.centroid,
-            summary=self.summary[rows],
-            overall=self.overall,
-            summed_energy=self.summed_energy,
-            local=self.local[voxels],
-            value=self.value[voxels],
-            order=self.order[voxels],
-            near=self.near.take(voxels),
-        )
+        return self.picked(offsets, rows, slice(None), whole=False)
 
-    def between(self, first: int, last: int) -> Patches:
-        """Return events ``first:last`` as views (nothing is copied but the offsets)."""
-        a, b = int(self.offsets[first]), int(self.offsets[last])
-        c, d = int(self.voxel_offsets[a]), int(self.voxel_offsets[b])
-        return Patches(
-            offsets=self.offsets[first : last + 1] - a,
-            voxel_offsets=self.voxel_offsets[a : b + 1] - c,
-            position=self.position[a:b],
-            centroid=self.centroid[first:last],
-            summary=self.summary[a:b],
-            overall=self.overall[first:last],
-            summed_energy=self.summed_energy[first:last],
-            local=self.local[c:d],
-            value=self.value[c:d],
-            order=self.order[c:d],
-            near=self.near.between(c, d),
-        )
-
-    def to(self, device: torch.device | str) -> Patches:
-        """Return the same patches on ``device``."""
-        return Patches(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+    def picked(
+        self, offsets: Tensor, tokens: Tensor | slice, events: Tensor | slice, *, whole: bool = True, **others: Any
+    ) -> Patches:
+        """Return some patches with their voxels; ``whole`` says that events keep all of theirs."""
+        if isinstance(tokens, slice):
+            c, d = int(self.voxel_offsets[tokens.start]), int(self.voxel_offsets[tokens.stop])
+            inside = self.voxel_offsets[tokens.start : tokens.stop + 1] - c
+            voxels: Tensor | slice = slice(c, d)
+            near = self.near.between(c, d)
+        else:
+            voxels, inside = ragged_rows(self.voxel_offsets, tokens)
+            near = self.near.take(voxels, whole=whole)
+        rows = {name: getattr(self, name)[voxels] for name in ("local", "value", "order")}
+        return super().picked(offsets, tokens, events, voxel_offsets=inside, near=near, **rows, **others)
 
 
 def group(

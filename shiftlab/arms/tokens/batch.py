@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from shiftlab.arms.packed import Packed
 from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract, order_of
-from shiftlab.events.ragged import ragged_rows
 from shiftlab.events.tokens import Tokens
 
 __all__ = ["TokenBatch"]
@@ -17,11 +17,10 @@ _MEV = {"MeV": 1.0, "GeV": 1000.0}
 
 
 @dataclass(frozen=True)
-class TokenBatch:
-    """Packed tokens; those of event i are rows ``offsets[i]:offsets[i + 1]``; nothing is padded.
+class TokenBatch(Packed):
+    """Packed tokens of some events.
 
     Attributes:
-        offsets: int64 (event + 1,).
         values: float32 (token, column), in the contract's order and units; blank entries as the contract says.
         valid: bool (token, column), False where an entry is blank.
         kind: int64 (token,), place of the token's kind in the contract.
@@ -33,7 +32,8 @@ class TokenBatch:
         time: float32 (event,), how much of the momenta is noise, 0 to 1: 0 for events as they are.
     """
 
-    offsets: Tensor
+    of_tokens = ("values", "valid", "kind")
+    of_events = ("numbers", "numbers_valid", "summed_energy", "label", "time")
     values: Tensor
     valid: Tensor
     kind: Tensor
@@ -72,24 +72,10 @@ class TokenBatch:
             time=torch.zeros(count, device=device),
         )
 
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> Tensor:
-        """int64 (event,): tokens of each event."""
-        return self.offsets.diff()
-
     @property
     def device(self) -> torch.device:
         """Where the numbers are."""
         return self.values.device
-
-    @property
-    def token_event(self) -> Tensor:
-        """int64 (token,): the event of each token."""
-        return torch.repeat_interleave(torch.arange(len(self), device=self.device), self.lengths)
 
     @property
     def centroid(self) -> Tensor:
@@ -109,40 +95,6 @@ class TokenBatch:
     def noised(self, momenta: Tensor, time: Tensor) -> TokenBatch:
         """Return the same events with other ``momenta`` (token, 4) at noise level ``time`` (event,)."""
         return replace(self, values=torch.cat([momenta, self.values[:, KINEMATICS:]], dim=1), time=time)
-
-    def take(self, events: Tensor) -> TokenBatch:
-        """Return the events at ``events`` (int64), in that order."""
-        rows, offsets = ragged_rows(self.offsets, events)
-        return TokenBatch(
-            offsets=offsets,
-            values=self.values[rows],
-            valid=self.valid[rows],
-            kind=self.kind[rows],
-            numbers=self.numbers[events],
-            numbers_valid=self.numbers_valid[events],
-            summed_energy=self.summed_energy[events],
-            label=self.label[events],
-            time=self.time[events],
-        )
-
-    def between(self, first: int, last: int) -> TokenBatch:
-        """Return events ``first:last`` as views (nothing is copied but the offsets)."""
-        a, b = int(self.offsets[first]), int(self.offsets[last])
-        return TokenBatch(
-            offsets=self.offsets[first : last + 1] - a,
-            values=self.values[a:b],
-            valid=self.valid[a:b],
-            kind=self.kind[a:b],
-            numbers=self.numbers[first:last],
-            numbers_valid=self.numbers_valid[first:last],
-            summed_energy=self.summed_energy[first:last],
-            label=self.label[first:last],
-            time=self.time[first:last],
-        )
-
-    def to(self, device: torch.device | str) -> TokenBatch:
-        """Return the same events on ``device``."""
-        return TokenBatch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def _filled(values: Tensor, valid: Tensor, blank: str, centre: tuple[float, ...]) -> Tensor:
