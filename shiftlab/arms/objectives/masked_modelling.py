@@ -8,13 +8,14 @@ some voxels of the patches that are seen are hidden too, so that single voxels l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.augmentations import Grid, Mirror, declared
+from shiftlab.arms.augmentations import Augmentation, Grid, Mirror, declared
 from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.body import Body
@@ -32,6 +33,21 @@ _DIMMED = 0.2
 """Fraction of the voxels of all other patches whose energy is hidden; chosen."""
 
 
+@dataclass(frozen=True)
+class Hidden(Augmentation):
+    """What is kept from the body, and asked of it."""
+
+    name: ClassVar[str] = "hidden"
+
+    @property
+    def words(self) -> str:
+        """Return the hidden fractions."""
+        return (
+            f"{_HIDDEN:.0%} of the patches are left out and the energies of {_DIMMED:.0%} of the other voxels "
+            "masked; the heads then see whole events, so that this is no dead region"
+        )
+
+
 def hide(patches: Patches, fraction: float, generator: Generator) -> Tensor:
     """Return bool (patch,): a random ``fraction`` of each event's patches, rounded down."""
     event = patches.patch_event
@@ -47,7 +63,7 @@ class MaskedModelling(Objective):
     """A body with the decoders that are thrown away after pre-training."""
 
     name = "masked_modelling"
-    augmentations: ClassVar[Mapping[str, str]] = declared(Mirror(axes=("y",)), Grid())
+    augmentations: ClassVar[Mapping[str, str]] = declared(Mirror(axes=("y",)), Grid(), Hidden())
 
     def __init__(self, body: Body) -> None:
         """Join a body and fresh decoders: one layer for hidden patches, one product for hidden energies.
