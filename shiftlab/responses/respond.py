@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 from shiftlab.arms import Arm
 from shiftlab.arms.contract import InputContract
+from shiftlab.arms.repeatable import repeatable
 from shiftlab.arms.tokens.observation import observe
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
 from shiftlab.detector.recorder import Recorder
 from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, DataError
-from shiftlab.events.deposits import Deposits
+from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.events.pairs import pair
 from shiftlab.events.tokens import Tokens
 from shiftlab.provenance import digest_file, digest_json, digest_source, versions
@@ -102,11 +103,9 @@ def respond(
     twins = _twins(events, detector, universes, variations or {})
     stored = _grid(arms)
     for arm in stored:
-        _require_input(arm, detector, events)
-        arm.refuse_training_vertices(events.events)
-        if not mix_revisions:
-            arm.refuse_other_revisions(events.events)
+        _admit(arm, detector, events, mix_revisions)
     with ExitStack() as stack:
+        stack.enter_context(repeatable(device))
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shiftlab-")))
         scratch = folder / "shards"
@@ -126,25 +125,21 @@ def respond(
             reuse=reuse,
             variations={name: scratch / f"variation_{name}.h5" for name in twins},
         )
-        shutil.rmtree(scratch / "arms", ignore_errors=True)
-        for arm in stored:
-            arm.save(scratch / "arms")
-        record = _record(job, save_events(job.events, events))
-        record |= {"dataset": events.events.dataset, "mix_revisions": mix_revisions, "most_tokens": most_tokens}
-        record["variations"] = {name: save_events(job.variations[name], twin) for name, twin in twins.items()}
-        plan = digest_json(record)
-        finished = folder / "responses.h5"
-        if finished.exists():
-            responses = Responses.load(finished)
-            if responses.attrs.get("plan") == plan:
-                shutil.rmtree(scratch)
-                return responses
-        job = replace(job, shards=Shards(scratch, plan))
-        _work(job, len(events), workers, progress)
-        responses = assemble(job, events.events, detector.nuisances, {**record, "plan": plan})
-        responses.save(finished)
-        shutil.rmtree(scratch)
-    return responses
+        record = {**_handed_over(job, events, stored, twins), "mix_revisions": mix_revisions}
+        return _responses(job, folder / "responses.h5", events.events, record, workers, progress)
+
+
+def _admit(arm: Arm, detector: Recorder, events: Deposits | Tokens, mix_revisions: bool) -> None:
+    """Refuse an arm that may not be judged on these events of this detector.
+
+    Raises:
+        ConfigError: it was trained on other input.
+        DataError: it was trained on some of the events, or on another revision of their data set.
+    """
+    _require_input(arm, detector, events)
+    arm.refuse_training_vertices(events.events)
+    if not mix_revisions:
+        arm.refuse_other_revisions(events.events)
 
 
 def _require_input(arm: Arm, detector: Recorder, events: Deposits | Tokens) -> None:
@@ -234,8 +229,24 @@ def _scales(
     return tuple(detector.mip_factor(prepared, u) if u.recalibrate == "mip" else 1.0 for u in universes)
 
 
+def _handed_over(
+    job: Job, events: Deposits | Tokens, arms: Sequence[Arm], twins: Mapping[str, Deposits]
+) -> dict[str, Any]:
+    """Write arms and events where the workers open them; return what decides the numbers, as plain values."""
+    folder = job.events.parent / "arms"
+    shutil.rmtree(folder, ignore_errors=True)
+    for arm in arms:
+        arm.save(folder)
+    return {
+        **_record(job, save_events(job.events, events)),
+        "dataset": events.events.dataset,
+        "most_tokens": job.most_tokens,
+        "variations": {name: save_events(job.variations[name], twin) for name, twin in twins.items()},
+    }
+
+
 def _record(job: Job, events: str) -> dict[str, Any]:
-    """Return what decides the numbers, as plain values; its digest is the plan. ``events`` is their digest."""
+    """Return what of a job decides the numbers, as plain values; ``events`` is their digest."""
     return {
         "arms": {
             str(file.relative_to(job.events.parent)): digest_file(file)
@@ -255,6 +266,30 @@ def _record(job: Job, events: str) -> dict[str, Any]:
         "universes": [universe.to_dict() for universe in job.universes],
         "versions": versions(),
     }
+
+
+def _responses(
+    job: Job, file: Path, events: EventTable, record: Mapping[str, Any], workers: int, progress: bool | None
+) -> Responses:
+    """Return the responses of a job: those in ``file`` if they are of the same plan, else worked out and saved there.
+
+    Args:
+        job: the job; shards of its plan are taken over.
+        file: where the result lies.
+        events: the table of all events.
+        record: what decides the numbers; its digest is the plan.
+        workers: number of processes.
+        progress: see ``respond``.
+    """
+    plan = digest_json(record)
+    responses = Responses.load(file) if file.exists() else None
+    if responses is None or responses.attrs.get("plan") != plan:
+        job = replace(job, shards=Shards(job.shards.folder, plan))
+        _work(job, len(events), workers, progress)
+        responses = assemble(job, events, job.detector.nuisances, {**record, "plan": plan})
+        responses.save(file)
+    shutil.rmtree(job.shards.folder)
+    return responses
 
 
 def _work(job: Job, events: int, workers: int, progress: bool | None) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from shiftlab.arms import Arm, Observation, observe_all, predict_all
+from shiftlab.arms.repeatable import repeatable
 from shiftlab.arms.token_limit import TokenLimit
 from shiftlab.detector import NOMINAL, Detector, Universe
 from shiftlab.detector.recorder import Recorder
@@ -264,9 +265,10 @@ def _serve(parent: Connection, plugins: tuple[str, ...]) -> None:
             load_plugins(plugins)
             job, units = parent.recv()
             torch.set_num_threads(job.threads)
-            worker = Worker(job)
-            for unit in units:
-                worker.work(unit)
-                parent.send(None)
+            with repeatable(job.device):
+                worker = Worker(job)
+                for unit in units:
+                    worker.work(unit)
+                    parent.send(None)
         except ShiftlabError as error:
             parent.send(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from shiftlab.arms import Arm, InputContract
 from shiftlab.arms.checkpoint import arm_folder, load_record, save_record
@@ -12,7 +13,10 @@ NO_VERTEX = np.zeros(0, dtype=np.int64)
 
 
 class SumsArm(Arm):
-    """Energy is the summed energy; logits are linear in the mean energy of a voxel and the number of voxels."""
+    """Energy is the summed energy; logits are linear in the mean energy of a voxel and the number of voxels.
+
+    It answers only where torch adds in a fixed order, in this process and in any other.
+    """
 
     name = "sums"
     letter = "S"
@@ -27,6 +31,8 @@ class SumsArm(Arm):
         return cls(seed, data.image.events.vertex.numpy())
 
     def answer(self, observation, tasks):
+        if not torch.are_deterministic_algorithms_enabled():
+            raise RuntimeError("sums have no fixed order")
         image = observation.image
         energy = np.bincount(image.event_index.numpy(), image.energy.double().numpy(), minlength=len(image))
         count = np.diff(image.offsets.numpy())

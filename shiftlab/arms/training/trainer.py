@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shiftlab.arms.repeatable import repeatable
 from shiftlab.arms.training.curves import write_curve, write_origin
 from shiftlab.arms.training.flops import metered
 from shiftlab.arms.training.presentation import held_out, keyed, presentations
@@ -50,10 +51,10 @@ def train(
     """Train ``module`` in place and return the loss curve, at most 50 points, each a mean over its steps.
 
     Each step is a pure function of the weights, the step number and the seed, so that a run that was
-    stopped and continued ends with the same bits (on CUDA only where the loss itself gives equal bits for
-    equal input; see ``torch.use_deterministic_algorithms``). torch's own generator is seeded anew for each
-    step, for dropout, and left as it was found. The module ends with the weights of the lowest validation
-    loss; without validation with the running average; without that with the last.
+    stopped and continued ends with the same bits on the same machine: sums have a fixed order (``repeatable``).
+    torch's own generator is seeded anew for each step, for dropout, and left as it was found. The module ends with
+    the weights of the lowest validation loss; without validation with the running average; without that with the
+    last.
 
     Under ``torchrun`` every process calls this with the same arguments and takes its pieces of each step
     (``recipe.pieces``). A piece has draws of its own and the gradient is the mean over pieces, weighted by
@@ -89,7 +90,7 @@ def train(
     trainer = _Trainer(run, module, batches, loss, recipe, (peak, peak if head_peak is None else head_peak), keys)
     trainer.validation, trainer.after_step = validation, after_step
     cuda = [trainer.device] if trainer.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with torch.random.fork_rng(devices=cuda), repeatable(trainer.device):
         trainer.work()
     return _curve(trainer.progress.losses)
 
