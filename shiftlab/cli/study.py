@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+_TRAINING = """\
+Train the arms of a study into its folder of checkpoints. Images of the training events are made by as many processes
+as workers says and kept in a file there while the training lasts, so that memory need not hold them. A stopped
+command goes on where it was."""
+
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the sub-commands to the parser."""
@@ -25,8 +30,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run.add_argument("--fresh", action="store_true", help="discard a run of another identity in the same folder")
     run.set_defaults(action=_run)
 
-    train = commands.add_parser("train", parents=[common], help="train the arms of a study")
-    train.add_argument("words", nargs="*", metavar="KEY=VALUE", help="study=demo data.train=FILE, say")
+    train = commands.add_parser("train", parents=[common], help="train the arms of a study", description=_TRAINING)
+    train.add_argument("words", nargs="*", metavar="KEY=VALUE", help="study=demo data.train=FILE workers=0, say")
     train.add_argument("--fresh", action="store_true", help="discard what was trained before")
     train.set_defaults(action=_train)
 

@@ -30,7 +30,7 @@ class Imaged:
     Attributes:
         image: The images.
         label: int8 (voxel,), true class of each voxel; ``voxel_truth.NONE`` where there is none.
-        summary: Summed energy and centre of each event, float32.
+        summary: Summed energy and centre of each event, float64.
         owner: int16 (voxel,), particle of each voxel as ``MatchedTruth.owner``; None where nobody asked.
         particles: The true particles; None likewise.
     """
