@@ -140,6 +140,31 @@ def test_what_fits_of_a_model_of_jets_goes_to_other_tokens_and_the_rest_is_drawn
         assert torch.isfinite(found.body(batch_of(contract, 0, 8)).tokens).all()
 
 
+def test_a_model_with_the_published_numbers_of_kinds_and_columns_goes_to_our_tokens(contract, tmp_path, capsys):
+    """The package's ``train.sh`` pre-trains with 9 numbers of kinds and 4 further columns; ours have 9 and 5."""
+    kinds = tuple(f"kind_{number}" for number in range(8))
+    extra = ("tanh_d0", "d0_error", "tanh_dz", "dz_error")
+    jets = replace(
+        OMNILEARNED,
+        columns=OMNILEARNED.columns + extra,
+        units=OMNILEARNED.units + ("1",) * 4,
+        centre=OMNILEARNED.centre + (0.0,) * 4,
+        spread=OMNILEARNED.spread + (1.0,) * 4,
+        kinds=kinds,
+    )
+    path = pieces.save_publicly(pieces.public(jets, "pretrain", classes=210), tmp_path)
+    words = ["adopt", "omnilearned", str(path), str(tmp_path / "out"), "--heads", "4", "--tokens", str(SHIPPED)]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert (
+        "places for 9 kinds, 4 columns beyond the momentum and 0 globals; its contract as stated, for 9, 5 and" in said
+    )
+    assert cli.main([*words, "--partial"]) == 0
+    assert load_foundation(tmp_path / "out").card["drawn"] == ["body.add_embed", "body.cond_embed"]
+    held = torch.load(path, weights_only=True)["body"]["pid_embed.0.weight"]
+    assert torch.equal(load_converted(tmp_path / "out").network["body"].state_dict()["pid_embed.0.weight"], held)
+
+
 def test_a_body_without_its_classifier_gets_the_same_one_each_time(model, contract, tmp_path):
     torch.save({"body": model.body.state_dict()}, tmp_path / "body.pt")
     one, two = (adopted(tmp_path / "body.pt", tmp_path / n, "--tokens", str(SHIPPED)) for n in ("one", "two"))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from shiftlab import cli
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.bodies.panda import PANDA_CONTRACT, Panda, grid_of_events
 from shiftlab.arms.contract import InputContract
@@ -24,7 +25,9 @@ from shiftlab.arms.patches import group
 from shiftlab.arms.public.checkpoints import convert_public, load_public, panda_names
 from shiftlab.arms.public.files import read_public
 from shiftlab.arms.public.point_contract import PointContract, points_of
+from shiftlab.config import locate
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
+from shiftlab.events import read
 from shiftlab.tasks import named_tasks
 from shiftlab.tasks.voxel_truth import NONE
 
@@ -382,3 +385,14 @@ def test_the_published_size_has_the_published_number_of_parameters(public):
     body = Panda.fresh("base", PANDA_CONTRACT)
     assert body.features == 1232
     assert sum(value.numel() for value in body.parameters()) == 90_758_832
+
+
+def test_what_a_public_model_has_seen_counts_as_seen(public, tmp_path, capsys):
+    """By its data set where nothing is said, and by the vertices of the files that are named."""
+    seen = locate("studies/samples/ch_neutrino.h5")
+    words = ["adopt", "panda", str(saved("inference", made(public), tmp_path)), str(tmp_path / "out")]
+    assert cli.main([*words, "--seen", str(seen)]) == 0
+    assert "seen: ch_neutrino/1 + pilarnet-m/v1, 1 files named" in capsys.readouterr().out
+    model = load_foundation(tmp_path / "out")
+    assert model.vertices.tolist() == sorted(set(read(seen).events.vertex.tolist()))
+    assert model.dataset == "ch_neutrino/1 + pilarnet-m/v1"
