@@ -10,12 +10,12 @@ import torch
 import xarray as xr
 
 from shiftlab.detector import Universe, detector, effects, unisim
-from shiftlab.errors import ConfigError, DataError, RunError, UnknownNameError
+from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.responses import respond
-from shiftlab.responses.shards import Shards
 from shiftlab.tasks import named_tasks
 
 NAME = "hadronic_model_model"
+TASKS = ("electron_gamma", "energy", "flavour")
 
 
 def own_vertices(deposits):
@@ -56,9 +56,9 @@ def universes(varied):
 @pytest.fixture(scope="module")
 def run(nominal, twin, varied, universes, arm):
     def call(**named):
-        given = {"universes": universes, "variations": {"hadronic_model": twin}, "chunk": 10} | named
-        tasks = named_tasks(("electron_gamma", "energy", "flavour"))
-        return respond(nominal, varied, given.pop("universes"), [arm("sums")(0)], tasks=tasks, **given)
+        given = {"universes": universes, "arms": [arm("sums")(0)], "chunk": 10} | named
+        given = {"variations": {"hadronic_model": twin}, "tasks": named_tasks(TASKS)} | given
+        return respond(nominal, varied, given.pop("universes"), given.pop("arms"), **given)
 
     return call
 
@@ -95,36 +95,17 @@ def test_a_mixture_takes_each_event_from_one_side(reference):
     assert 0 < (half[3::3] == after[3::3]).sum() < len(half[3::3])
 
 
-def test_two_workers_give_the_bits_of_one(run, reference):
-    two = run(workers=2)
-    for task in reference.tasks:
-        xr.testing.assert_identical(two.task(task), reference.task(task))
+def test_the_size_of_the_chunks_changes_no_bit(run, reference):
+    xr.testing.assert_identical(run(chunk=7).task("energy"), reference.task("energy"))
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 256])
-def test_the_size_of_the_chunks_changes_no_bit(run, reference, chunk):
-    xr.testing.assert_identical(run(chunk=chunk).task("energy"), reference.task("energy"))
-
-
-def test_a_run_that_was_stopped_goes_on(run, reference, tmp_path, monkeypatch):
-    """Shards that are there are kept; those of a run with another paired file are not."""
-    write, left = Shards.write, [3]
-
-    def failing(self, unit, arrays):
-        if not left[0]:
-            raise RunError("disk full")
-        left[0] -= 1
-        write(self, unit, arrays)
-
-    monkeypatch.setattr(Shards, "write", failing)
-    with pytest.raises(RunError):
-        run(folder=tmp_path)
-    left[0] = 10**6
-    written = []
-    monkeypatch.setattr(Shards, "write", lambda self, unit, arrays: (written.append(unit), write(self, unit, arrays)))
-    resumed = run(folder=tmp_path)
-    assert len(written) == 3 * 6 - 3
-    xr.testing.assert_identical(resumed.task("energy"), reference.task("energy"))
+def test_two_workers_give_the_bits_of_one(run, universes, muons, arm):
+    """All that workers read from files: events, their pairs, two seeds of an arm, factors of a calibration."""
+    mip = Universe("gain_scale+1_mip", (("gain_scale", 1.0),), recalibrate="mip", group="unisim")
+    given = {"universes": (*universes, mip), "muons": muons, "arms": [arm("sums")(0), arm("sums")(1)]}
+    one, two = run(**given), run(workers=2, **given)
+    for task in one.tasks:
+        xr.testing.assert_identical(two.task(task), one.task(task))
 
 
 def test_another_paired_file_is_another_run(run, nominal, tmp_path):

@@ -120,6 +120,7 @@ def test_what_a_task_declares_fits_together(task):
 
 def test_the_tasks_of_the_demo_are_those_that_need_not_be_named():
     assert [task.name for task in named_tasks()] == ["electron_gamma", "energy", "flavour", "segmentation"]
+    assert {task.name for task in EVERY if task.input == "tokens"} == {"available_energy", "pion_topology"}
     opt_in = {task.name for task in EVERY if task.opt_in}
     assert opt_in == {"direction", "neutrino_energy", "particle_id", "particles", "vertex"}
 

@@ -94,6 +94,14 @@ def test_voxels_without_truth_teach_nothing():
     assert torch.equal(TASK.loss(raw, label), with_none)
 
 
+def test_a_miss_of_a_rare_class_costs_its_weight():
+    """Of two misses by the same odds, that of a Michel electron costs 8 / 9 of the mean, that of a track 1 / 9."""
+    raw = torch.tensor([[0.0, 0, 0, 0, 0], [0, 0, 0, 0, 0]], requires_grad=True)
+    TASK.loss(raw, torch.tensor([1, 2])).backward()
+    track, michel = raw.grad.abs().sum(dim=1).tolist()
+    assert michel == pytest.approx(8 * track)
+
+
 def test_the_called_class_has_its_softmax_probability():
     raw = 4 * torch.randn(50, 5, generator=torch.Generator().manual_seed(1))
     called, probability = TASK.call(raw)

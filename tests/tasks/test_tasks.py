@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shiftlab.errors import UnknownNameError
-from shiftlab.tasks import CANDIDATES, EventSummary, named_tasks, tasks
+from shiftlab.tasks import CANDIDATES, EventSummary, named_tasks
 
 ALL = ("numu_cc", "nue_cc", "photon_protons", "single_electron", "single_gamma", "single_muon")
 TASKS = {task.name: task for task in named_tasks()}
@@ -15,20 +15,9 @@ def chosen(mask):
     return {name for name, one in zip(ALL, mask, strict=True) if one}
 
 
-def test_the_four_tasks_are_registered_and_a_typo_gets_the_nearest_name():
-    assert set(tasks().names()) >= {"electron_gamma", "energy", "flavour", "segmentation"}
+def test_a_typo_gets_the_nearest_name():
     with pytest.raises(UnknownNameError, match="Did you mean 'flavour'"):
         named_tasks(["flavor"])
-
-
-def test_each_task_is_scored_on_every_candidate_and_evaluated_on_a_subset(table):
-    events = table(ALL)
-    for task in TASKS.values():
-        scored, evaluated = task.scored(events), task.evaluated(events)
-        assert set(CANDIDATES) <= chosen(scored)
-        assert not (evaluated & ~scored).any()
-        assert np.isfinite(task.truth(events)[evaluated]).all()
-        assert task.truth(events).shape == (len(events), len(task.truth_columns))
 
 
 def test_evaluation_sets(table):
@@ -39,12 +28,7 @@ def test_evaluation_sets(table):
     assert chosen(TASKS["electron_gamma"].evaluated(events)) == electrons
     assert chosen(TASKS["electron_gamma"].scored(events)) == electrons | {"numu_cc"}
     assert TASKS["segmentation"].evaluated(events).all()
-
-
-def test_bin_edges_are_few_and_ascending():
-    for task in TASKS.values():
-        assert 3 <= len(task.edges) <= 5
-        assert np.all(np.diff(task.edges) > 0)
+    assert all(set(CANDIDATES) <= chosen(task.scored(events)) for task in TASKS.values())
 
 
 def test_energy_statistic_is_the_weighted_mean_of_the_relative_error():
@@ -76,12 +60,3 @@ def test_logits_become_probabilities_and_a_coin_is_the_reference(name):
     references = task.references(np.zeros((4, 1)), np.array([[0.0], [0.0], [0.0], [1.0]]), np.ones(4))
     assert references["AUC"] == ("chance", 0.5)
     assert references["accuracy"][1] == 0.75  # the larger class, always
-
-
-def test_losses_fall_towards_the_truth():
-    for task in TASKS.values():
-        target = torch.tensor([1.0, 0.0]) if task.kind != "regression" else torch.tensor([0.2, 0.1])
-        raw = torch.zeros(2, task.raw, requires_grad=True)
-        before = task.loss(raw, target)
-        (gradient,) = torch.autograd.grad(before, raw)
-        assert float(task.loss((raw - 0.01 * gradient).detach(), target)) < float(before.detach())
