@@ -15,11 +15,16 @@ from shiftlab.tasks.task import Task
 __all__ = ["EventHead", "Head", "VoxelHead", "head_for"]
 
 _QUERIES = 4
+"""Weighted means over an event's tokens."""
 _COLUMNS = 32
+"""Values of a token that are averaged, and whose largest are taken."""
 _MOMENTS = 8
+"""Values of a token whose covariance with its place is taken."""
 _METRE = 100.0
+"""cm; places enter in metres."""
 _HIDDEN = 64
 _VOXEL_HIDDEN = 32
+"""Numbers between the two layers of a head; twice as many where the body speaks of single voxels."""
 
 
 class EventHead(nn.Module):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from shiftlab.tasks.classification import best_constant
 from shiftlab.tasks.segmentation import Segmentation, macro_f1
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
 
@@ -84,6 +85,12 @@ def test_the_reference_is_the_best_single_class():
     label, value = TASK.references(outputs, np.zeros((1, 1)), np.ones(1))[TASK.statistic]
     assert label == "best constant"
     assert value == pytest.approx((2 * 10 / 25) / 2)  # two classes are there
+
+
+def test_a_class_that_has_no_value_is_never_the_best_constant():
+    counts = np.array([[4.0, 2.0, 1.0], [1.0, 0.0, 2.0]])
+    found = best_constant(counts, lambda one: {"first": one[0, 0] if one[0, 0] else np.nan, "none": np.float64(np.nan)})
+    assert found == {"first": ("best constant", 6.0), "none": ("best constant", 0.0)}
 
 
 def test_voxels_without_truth_teach_nothing():
