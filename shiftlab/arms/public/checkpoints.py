@@ -93,9 +93,6 @@ def convert_public(
     public = read_public(path, config)
     found, names = what.names(public.state, prefix)
     sizes, chosen = _size(what, public, size), _contract(what, public, contract)
-    differs = chosen.changed(stated(public.config or {}, chosen))
-    if differs:
-        raise ConfigError(f"'{public.file}' states another input than the recipe: {differs}. Choose its own recipe.")
     known = seen_events(_PUBLISHED if dataset is None else dataset, seen)
     body = what.body.fresh(sizes, chosen)
     weights = {own: public.state[name].float().contiguous() for own, name in names.items()}
@@ -241,7 +238,11 @@ def _contract(what: _Kind, public: PublicCheckpoint, name: str | None) -> PointC
     name = name or next(iter(what.contracts))
     if name not in what.contracts:
         raise UnknownNameError(f"recipe of body '{what.body.name}'", name, what.contracts)
-    return what.contracts[name]
+    chosen = what.contracts[name]
+    differs = chosen.changed(stated(public.config or {}, chosen))
+    if differs:
+        raise ConfigError(f"'{public.file}' states another input than the recipe: {differs}. Choose its own recipe.")
+    return chosen
 
 
 def _fill(body: Body, weights: Mapping[str, Tensor], file: Path) -> None:

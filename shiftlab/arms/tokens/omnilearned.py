@@ -224,24 +224,18 @@ def convert(
     """
     parts = read_checkpoint(path)
     known: dict[str, Any] = dict(stated)
-    size = size_of(parts, **known)
-    differ = [f"{name} = {size[name]}, not {value}" for name, value in (wanted or {}).items() if size[name] != value]
-    if differ:
-        raise ConfigError(f"OmniLearned checkpoint '{path}' is of another size: {'; '.join(differ)}.")
+    _require_size(size_of(parts, **known), wanted or {}, path)
     drawn: tuple[str, ...] = () if "classifier_head" in parts else ("classifier",)
     held: Parts = parts
     if partial:
         body, moved = filled(parts, contract, average=average, **known)
         drawn = tuple(sorted({".".join(name.split(".")[:2]) for name in moved.left if not name.startswith(_OF_NOISE)}))
-        held = {
-            "body": body.network["body"].state_dict(),
-            "classifier_head": body.network["classifier"].state_dict(),
-        }
+        held = {"body": body.network["body"].state_dict(), "classifier_head": body.network["classifier"].state_dict()}
     else:
         body = pet2_from(parts, contract, average=average, **known)
-    flat = {f"{part}.{name}": value for part, state in held.items() for name, value in state.items()}
+    flat = {f"{part}.{name}": value.clone() for part, state in held.items() for name, value in state.items()}
     with write_whole(folder / _WEIGHTS) as temporary:
-        save_file({name: value.clone().contiguous() for name, value in flat.items()}, temporary)
+        save_file({name: value.contiguous() for name, value in flat.items()}, temporary)
     used = ("ema_body" if average else "body", "classifier_head")
     record = {
         "body": {"name": body.name, **body.plain()},
@@ -256,6 +250,12 @@ def convert(
     }
     save_record(folder, {**(about or {}), **record})
     return body
+
+
+def _require_size(size: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    differ = [f"{name} = {size[name]}, not {value}" for name, value in wanted.items() if size[name] != value]
+    if differ:
+        raise ConfigError(f"OmniLearned checkpoint '{path}' is of another size: {'; '.join(differ)}.")
 
 
 def load_converted(folder: Path) -> Pet2:
