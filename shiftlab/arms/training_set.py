@@ -288,7 +288,7 @@ def with_targets(
     Raises:
         DataError: a task is about particles, and the images came without them.
     """
-    events, filled = images.image.events, images.image.offsets.diff() > 0
+    events, filled = images.image.events, images.image.offsets.diff().cpu() > 0
     targets, rows = {}, {}
     for task in tasks:
         if task.level == "particle" and images.particles is None:

@@ -64,7 +64,7 @@ def test_the_whole_study_runs_and_says_that_it_is_not_quoted(study, tmp_path, ca
     assert (bias.loc[bias["nuisance"] == "gain_scale", "not_quoted"] == "").all()
     energy = rows[rows["task"] == "energy"].iloc[0]
     assert -0.01 < float(energy["bias"]) < -0.002
-    assert f"{NAME}, task energy: not quoted" in capsys.readouterr().err
+    assert f"task energy, {NAME}: not quoted" in capsys.readouterr().err
     record = Record.load(report.parent)
     assert NAME not in set(record.quoted["nuisance"])
     assert any("not quoted" in sentence for sentence in record.unquoted)
