@@ -25,6 +25,9 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND: Final = np.uint64(0x94D049BB133111EB)
 
+_COLUMNS: Final = 2**14
+"""Events drawn at a time: their numbers stay in the processor's cache."""
+
 
 def _poisson_thresholds() -> npt.NDArray[np.uint64]:
     """Return floor(2^64 P(n <= k)) for k = 0, 1, ... until it reaches 2^64, exact on any machine."""
@@ -62,13 +65,18 @@ _TABLE: Final = _poisson_table()
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return the finaliser of SplitMix64 (Steele, Lea, Flood 2014), a bijection of 64-bit integers."""
-    value = value + _GOLDEN
-    value ^= value >> np.uint64(30)
-    value *= _FIRST
-    value ^= value >> np.uint64(27)
-    value *= _SECOND
-    value ^= value >> np.uint64(31)
-    return value
+    mixed = value.copy()
+    _mix_in_place(mixed, np.empty_like(mixed))
+    return mixed
+
+
+def _mix_in_place(value: npt.NDArray[np.uint64], spare: npt.NDArray[np.uint64]) -> None:
+    """Mix ``value`` where it lies; ``spare`` is memory of the same shape."""
+    value += _GOLDEN
+    for shift, factor in ((np.uint64(30), _FIRST), (np.uint64(27), _SECOND)):
+        value ^= np.right_shift(value, shift, out=spare)
+        value *= factor
+    value ^= np.right_shift(value, np.uint64(31), out=spare)
 
 
 def poisson_weights(vertex: npt.NDArray[np.int64], replicas: range, seed: int) -> Floats:
@@ -90,13 +98,24 @@ def poisson_weights(vertex: npt.NDArray[np.int64], replicas: range, seed: int) -
     rows = _mix(key ^ _mix(np.arange(replicas.start, replicas.stop, replicas.step).astype(np.uint64)))
     columns = _mix(np.ascontiguousarray(vertex, dtype=np.int64).view(np.uint64))
     weights = np.empty((len(rows), len(columns)))
+    for start in range(0, len(columns), _COLUMNS):
+        inside = slice(start, start + _COLUMNS)
+        _draw(rows, columns[inside], weights[:, inside])
+    return weights
+
+
+def _draw(rows: npt.NDArray[np.uint64], columns: npt.NDArray[np.uint64], weights: Floats) -> None:
+    """Fill ``weights`` (row, column) with the Poisson counts of each pair, in memory that is taken once."""
+    bits, spare = np.empty_like(columns), np.empty_like(columns)
+    counts = np.empty(len(columns), dtype=np.uint8)
     for row, mixed in enumerate(rows):
-        bits = _mix(columns ^ mixed)
-        counts = _TABLE[bits >> np.uint64(48)]
+        np.bitwise_xor(columns, mixed, out=bits)
+        _mix_in_place(bits, spare)
+        np.right_shift(bits, np.uint64(48), out=spare)
+        _TABLE.take(spare.view(np.int64), out=counts, mode="clip")  # all are inside; "clip" needs no second copy
         undecided = np.flatnonzero(counts == _UNDECIDED)
         counts[undecided] = _count(bits[undecided])
         weights[row] = counts
-    return weights
 
 
 def interval(replicas: Floats, half: float = HALF_68) -> tuple[Floats, Floats]:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from shiftlab.bias.design import Design
 from shiftlab.bias.performance import performance_rows, performance_table
-from shiftlab.bias.sample import Sample, read_sample
-from shiftlab.bias.statistic import Floats, Statistic
+from shiftlab.bias.reading import place, read_nominal, read_outputs, universe_blocks
+from shiftlab.bias.sample import Sample, read_sample, refuse_other_events
+from shiftlab.bias.statistic import Floats, Statistic, sums_of
+from shiftlab.bias.sums import Streamed, accumulate, same_events
 from shiftlab.errors import DataError
 
 __all__ = ["Measured", "measure"]
@@ -73,21 +74,24 @@ def measure(
     arms = tuple(str(name) for name in first["arm"].values)
     seeds = tuple(int(number) for number in first["seed"].values)
     samples = {task: read_sample(task, data) for task, data in datasets.items()}
+    refuse_other_events(samples)
     value = np.empty((len(arms), len(seeds), len(samples), len(design.names), replicas + 1))
     sigma = np.empty(value.shape[:3])
+    summed = _of_sums(datasets, statistics, samples, design, replicas + 1, seed)
     rows: list[dict[str, object]] = []
     for t, (task, sample) in enumerate(samples.items()):
         statistic, data = statistics[task], datasets[task]
-        value[:, :, t], alone = _scores(data, statistic, sample, design, value.shape[4], seed)
-        sigma[:, :, t] = sample.data_error(alone[:, :, 1:], exposure).reshape(sigma.shape[:2])
-        nominal = _nominal(data, sample, design)
+        scores = summed.pop(task, None) or _scores(data, statistic, sample, design, replicas + 1, seed)
+        value[:, :, t], alone = scores
         for a, s in np.ndindex(sigma.shape[:2]):
+            sigma[a, s, t] = sample.data_error(alone[:, a, s][:, None, 1:], exposure)[0]
             replicated = value[a, s, t, design.nominal]
             if _still(replicated):
-                _refuse_constant(replicated, statistic, _where(data, task, a, s))
+                _refuse_constant(replicated, statistic, place(data, task, a, s))
                 sigma[a, s, t] = np.nan
+            nominal = _nominal(data, sample, a, s, design)
             head: dict[str, object] = {"arm": arms[a], "seed": seeds[s], "task": task}
-            rows.extend({**head, **row} for row in performance_rows(statistic, sample, nominal[a, s], replicated, seed))
+            rows.extend({**head, **row} for row in performance_rows(statistic, sample, nominal, replicated, seed))
     return Measured(
         arms=arms,
         seeds=seeds,
@@ -101,53 +105,57 @@ def measure(
     )
 
 
-def _scores(
-    data: xr.Dataset, statistic: Statistic, sample: Sample, design: Design, replicas: int, seed: int
-) -> tuple[Floats, Floats]:
-    """Return the statistic in every universe, and at nominal with one simulated sample resampled at a time.
+Scores = tuple[Floats, Floats]
+"""(arm, seed, universe, replica), the statistic; (simulated sample, arm, seed, replica), at nominal with one simulated
+sample resampled at a time; replica 0 the sample itself."""
 
-    Returns:
-        (arm, seed, universe, replica) and (simulated sample, arm x seed, replica), replica 0 the sample itself.
-    """
-    nominal = _nominal(data, sample, design)
-    heads = nominal.reshape(-1, *nominal.shape[2:])
-    value = np.empty((*nominal.shape[:2], len(design.names), replicas))
-    alone = np.empty((len(sample.samples), len(heads), replicas))
+
+def _of_sums(
+    datasets: Mapping[str, xr.Dataset],
+    statistics: Mapping[str, Statistic],
+    samples: Mapping[str, Sample],
+    design: Design,
+    replicas: int,
+    seed: int,
+) -> dict[str, Scores]:
+    """Return the scores of the tasks whose statistic is a function of sums, in one pass over each set of events."""
+    found = {task: sums_of(statistics[task]) for task in datasets}
+    tasks = {task: Streamed(datasets[task], one, samples[task]) for task, one in found.items() if one is not None}
+    names, every = list(tasks), list(tasks.values())
+    scores: dict[str, Scores] = {}
+    for group in same_events(every):
+        for number, sums in zip(group, accumulate([every[i] for i in group], design, replicas, seed), strict=True):
+            task = every[number]
+            parts = [np.asarray(task.statistic.of_sums(part), dtype=np.float64) for part in (sums.universe, sums.alone)]
+            for part in parts:
+                task.sample.refuse_undefined(task.statistic, part)
+            scores[names[number]] = parts[0], parts[1]
+    return scores
+
+
+def _scores(data: xr.Dataset, statistic: Statistic, sample: Sample, design: Design, replicas: int, seed: int) -> Scores:
+    """Return the scores of a statistic that needs all its events at once, a few universes at a time."""
+    heads = data.sizes["arm"], data.sizes["seed"]
+    value = np.empty((*heads, len(design.names), replicas))
+    alone = np.empty((len(sample.samples), *heads, replicas))
+    every = slice(0, len(sample.index))
     for block in sample.blocks(replicas):
         weights = sample.weights(block, seed)
         inside = slice(block.start, block.stop)
-        for a, s in np.ndindex(value.shape[:2]):
-            value[a, s, :, inside] = sample.score(statistic, _outputs(data, sample, a, s, design), weights)
-        for number in range(len(sample.samples)):
-            alone[number, :, inside] = sample.score(statistic, heads, sample.resampling_only(weights, number))
+        for a, s in np.ndindex(*heads):
+            for universes in universe_blocks(data, len(sample.index)):
+                outputs = read_outputs(data, sample, a, s, design, universes, every).astype(np.float64)
+                value[a, s, universes, inside] = sample.score(statistic, outputs, weights)
+            nominal = _nominal(data, sample, a, s, design)[None]
+            for number in range(len(sample.samples)):
+                only = sample.resampling_only(weights, number)
+                alone[number, a, s, inside] = sample.score(statistic, nominal, only)[0]
     return value, alone
 
 
-def _nominal(data: xr.Dataset, sample: Sample, design: Design) -> Floats:
-    """Return float64 (arm, seed, event, output) of the evaluated events at nominal."""
-    chosen = data["output"].isel(universe=design.nominal).transpose("arm", "seed", "event", "output")
-    return np.asarray(chosen.values[:, :, sample.index], dtype=np.float64)
-
-
-def _where(data: xr.Dataset, task: str, arm: int, seed: int) -> str:
-    return f"task '{task}', arm '{data['arm'].values[arm]}', seed {data['seed'].values[seed]}"
-
-
-def _outputs(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design) -> Floats:
-    """Return float64 (universe, event, output) of the evaluated events, all finite."""
-    chosen = data["output"].isel(arm=arm, seed=seed).transpose("universe", "event", "output")
-    outputs: Floats = chosen.values[:, sample.index].astype(np.float64)
-    if not np.isfinite(outputs).all():
-        finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(outputs).all(axis=2))
-        universe = int(np.flatnonzero(~finite.all(axis=1))[0])
-        bad = sample.key[~finite[universe]]
-        listed = ", ".join(str(key) for key in bad[:5]) + (", ..." if len(bad) > 5 else "")
-        raise DataError(
-            f"{_where(data, sample.task, arm, seed)}, universe '{design.names[universe]}': {len(bad)} of "
-            f"{len(sample.key)} evaluated events have responses that are not finite (event keys {listed}); "
-            f"{int((~finite).sum())} over all universes."
-        )
-    return outputs
+def _nominal(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design) -> Floats:
+    """Return float64 (event, output) of all evaluated events of one head at nominal."""
+    return read_nominal(data, sample, arm, seed, design, slice(0, len(sample.index)))
 
 
 def _still(nominal: Floats) -> bool:

@@ -8,13 +8,14 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from shiftlab.bias.bootstrap import poisson_weights
 from shiftlab.bias.statistic import Floats, Statistic
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
-__all__ = ["Sample", "check_exposure", "read_sample"]
+__all__ = ["Sample", "check_exposure", "read_sample", "refuse_other_events"]
 
 _BLOCK: Final = 2**25
 """Most numbers in one block of weights (256 MiB)."""
@@ -48,13 +49,18 @@ class Sample:
     samples: tuple[str, ...]
     truth: Floats
 
-    def weights(self, replicas: range, seed: int) -> Floats:
-        """Return bootstrap times generator weights, (replica, event); replica 0 has no bootstrap."""
-        drawn = poisson_weights(self.vertex, replicas, seed)
+    def weights(self, replicas: range, seed: int, events: slice = slice(None)) -> Floats:
+        """Return bootstrap times generator weights of some events, (replica, event); replica 0 has no bootstrap."""
+        drawn = poisson_weights(self.vertex[events], replicas, seed)
         if 0 in replicas:
             drawn[replicas.index(0)] = 1.0
-        drawn *= self.weight
+        drawn *= self.weight[events]
         return drawn
+
+    def agrees(self, other: Sample) -> bool:
+        """Return whether two tasks evaluate the same events, in the same order and with the same weights."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in ("key", "vertex", "weight", "sample"))
+        return self.samples == other.samples and all(np.array_equal(a, b) for a, b in pairs)
 
     def resampling_only(self, weights: Floats, number: int) -> Floats:
         """Return the weights with only one simulated sample resampled, the others as they are."""
@@ -81,13 +87,21 @@ class Sample:
         """
         starts = range(0, len(outputs), _UNIVERSES)
         values = np.concatenate([statistic.score(outputs[i : i + _UNIVERSES], self.truth, weights) for i in starts])
-        undefined = ~np.isfinite(values).all(axis=0)
+        self.refuse_undefined(statistic, values)
+        return np.asarray(values, dtype=np.float64)
+
+    def refuse_undefined(self, statistic: Statistic, values: Floats) -> None:
+        """Refuse values (..., replica) of which some are not finite.
+
+        Raises:
+            DataError: a replica has no value, because too few vertices are left in it.
+        """
+        undefined = ~np.isfinite(values.reshape(-1, values.shape[-1])).all(axis=0)
         if undefined.any():
             raise DataError(
                 f"task '{self.task}': {statistic.statistic} has no value in {int(undefined.sum())} of {len(undefined)} "
                 f"bootstrap replicas of {len(self.index)} evaluated events: too few events, or a class with hardly any."
             )
-        return np.asarray(values, dtype=np.float64)
 
     def effective(self, number: int) -> float:
         """Return (sum w)^2 / sum w^2 over the vertices of one simulated sample, w summed by vertex."""
@@ -131,7 +145,7 @@ def read_sample(task: str, data: xr.Dataset) -> Sample:
     vertices = len(np.unique(vertex))
     if vertices < 2:
         raise DataError(f"task '{task}': {len(index)} evaluated events from {vertices} vertices; 2 or more are needed.")
-    samples, number = np.unique(data["sample"].values.astype(str)[index], return_inverse=True)
+    number, samples = pd.factorize(data["sample"].values.astype(str)[index], sort=True)
     weight = data["weight"].values.astype(np.float64)[index]
     mean = np.bincount(number, weights=weight) / np.bincount(number)
     if not np.all(mean > 0.0):
@@ -149,6 +163,28 @@ def read_sample(task: str, data: xr.Dataset) -> Sample:
     )
 
 
+def refuse_other_events(samples: Mapping[str, Sample]) -> None:
+    """Refuse tasks in which the same event key belongs to different vertices: they do not speak of the same events.
+
+    Raises:
+        DataError: there is such a key; how many, and one of them.
+    """
+    kinds: dict[str, Sample] = {}
+    for name, sample in samples.items():
+        if any(sample.agrees(other) for other in kinds.values()):
+            continue
+        for first, other in kinds.items():
+            keys, here, there = np.intersect1d(sample.key, other.key, assume_unique=True, return_indices=True)
+            unequal = sample.vertex[here] != other.vertex[there]
+            if unequal.any():
+                raise DataError(
+                    f"tasks '{first}' and '{name}': {int(unequal.sum())} of {len(keys)} common events belong to "
+                    f"another vertex in the one than in the other (event key {keys[unequal][0]}); their biases cannot "
+                    "be paired. Make the responses of all tasks in one call."
+                )
+        kinds[name] = sample
+
+
 def check_exposure(exposure: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:
     """Return the exposure as a plain mapping; without one every sample counts with its own size.
 
@@ -156,7 +192,7 @@ def check_exposure(exposure: Mapping[str, float] | None, datasets: Mapping[str, 
         UnknownNameError: a sample that the store does not hold.
         ConfigError: a number of events that is not positive and finite.
     """
-    allowed = {str(name) for data in datasets.values() for name in np.unique(data["sample"].values)}
+    allowed = {str(name) for data in datasets.values() for name in pd.unique(data["sample"].values)}
     checked: dict[str, float] = {}
     for name, number in (exposure or {}).items():
         if name not in allowed:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Mean", "Statistic"]
+__all__ = ["Floats", "Mean", "OfSums", "Statistic", "sums_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,6 +39,34 @@ class Statistic(Protocol):
         """
 
 
+@runtime_checkable
+class OfSums(Statistic, Protocol):
+    """A statistic that is a function of weighted sums over events: a mean, a ratio of sums, an F1 of summed counts.
+
+    Such a statistic needs no event twice, so that it is computed chunk by chunk, all universes and
+    replicas in one matrix product, and its error is known in closed form.
+    """
+
+    def terms(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return what is summed, (..., event, term), from (..., event, output) and (event, column)."""
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the statistic (...) from sums (..., 1 + term): the sum of weights, then those of weight times term."""
+
+
+def sums_of(statistic: Statistic) -> OfSums | None:
+    """Return the statistic if it is a function of sums, else None.
+
+    A class that inherits ``terms`` but has a ``score`` of its own is another statistic than its
+    terms say: it counts as none.
+    """
+    if not isinstance(statistic, OfSums):
+        return None
+    order = type(statistic).__mro__
+    first = {name: next((i for i, kind in enumerate(order) if name in vars(kind)), 0) for name in ("terms", "score")}
+    return statistic if first["terms"] <= first["score"] else None
+
+
 @dataclass(frozen=True)
 class Mean:
     """Weighted mean of one output column; for synthetic responses and scalar predictions.
@@ -58,3 +86,12 @@ class Mean:
         total: Floats = outputs[..., self.column] @ weights.T
         total /= weights.sum(axis=1)
         return total
+
+    def terms(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the column, (..., event, 1)."""
+        return outputs[..., self.column : self.column + 1]
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return sum(w x) / sum(w)."""
+        mean: Floats = sums[..., 1] / sums[..., 0]
+        return mean

@@ -8,7 +8,16 @@ import numpy as np
 
 from shiftlab.tasks.task import Floats
 
-__all__ = ["best_constant", "confusion", "f1_mean", "named_scores", "per_class", "share"]
+__all__ = [
+    "best_constant",
+    "class_terms",
+    "confusion",
+    "f1_mean",
+    "f1_of_terms",
+    "named_scores",
+    "per_class",
+    "share",
+]
 
 
 def share(above: Floats, below: Floats) -> Floats:
@@ -70,3 +79,31 @@ def f1_mean(hit: Floats, true: Floats, called: Floats) -> Floats:
     score = per_class(hit, true, called)["F1"]
     there = np.isfinite(score)
     return share(np.where(there, score, 0.0).sum(axis=-1), there.sum(axis=-1).astype(np.float64))
+
+
+def class_terms(counts: Floats, side: int, *, made_up: bool) -> Floats:
+    """Return what the F1 of every class is made of, in a third of the numbers.
+
+    Args:
+        counts: (..., side x side), true class (the last: none) by called class (the last: not seen).
+        side: Number of classes and one.
+        made_up: Whether what is of no class counts as called, a false positive of the class.
+
+    Returns:
+        (..., 3 (side - 1)): right calls, true and called of each class.
+    """
+    classes = side - 1
+    sums = np.zeros((side, side, 3, classes))
+    for one in range(classes):
+        sums[one, one, 0, one] = 1.0
+        sums[one, :, 1, one] = 1.0
+        sums[: side if made_up else classes, one, 2, one] = 1.0
+    # One product gives (term, event) in the order in which the events are summed over.
+    terms: Floats = sums.reshape(side * side, -1).T @ np.swapaxes(counts, -1, -2)
+    return np.swapaxes(terms, -1, -2)
+
+
+def f1_of_terms(sums: Floats) -> Floats:
+    """Return the mean F1 (...) from sums of ``class_terms``, (..., 3 x class); NaN where no class is there."""
+    hit, true, called = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
+    return f1_mean(hit, true, called)

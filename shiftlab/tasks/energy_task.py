@@ -18,12 +18,24 @@ class EnergyTask(Task):
     statistic = "mean(reco/true - 1)"
     unit = "1"
     kind = "regression"
+    output_scale = "positive"
     empty = (0.0,)
 
     def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
         """Return the weighted mean of reco/true - 1, (..., replica)."""
         residual = outputs[..., 0] / truth[:, 0] - 1.0
         mean: Floats = residual @ weights.T / weights.sum(axis=1)
+        return mean
+
+    def terms(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return reco/true - 1, (..., event, 1): the statistic is a function of its weighted sum."""
+        residual = outputs[..., :1] / truth[:, :1]
+        residual -= 1.0
+        return residual
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the mean (...) from sums (..., 2) of weight and of weight times term."""
+        mean: Floats = sums[..., 1] / sums[..., 0]
         return mean
 
     def observable(self, outputs: Floats) -> Floats:

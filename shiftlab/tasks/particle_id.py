@@ -12,7 +12,15 @@ from torch import Tensor
 from shiftlab.errors import DataError
 from shiftlab.events.deposits import Deposits
 from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
-from shiftlab.tasks.classification import best_constant, confusion, f1_mean, named_scores, share
+from shiftlab.tasks.classification import (
+    best_constant,
+    class_terms,
+    confusion,
+    f1_mean,
+    f1_of_terms,
+    named_scores,
+    share,
+)
 from shiftlab.tasks.particle_task import KINDS, Found, ParticleTask
 from shiftlab.tasks.partition import overlap
 from shiftlab.tasks.task import Floats
@@ -82,6 +90,14 @@ class ParticleId(ParticleTask):
         """Return the mean F1 of the kinds, missed and made-up particles counted, (..., replica)."""
         counts = np.einsum("...ec,re->...rc", outputs[..., :_COUNTS], weights, optimize=True)
         return f1_mean(*_sums(confusion(counts, _SIDE)))
+
+    def terms(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return right calls, true and called particles of each kind, (..., event, 15): F1 is a function of their sums."""
+        return class_terms(outputs[..., :_COUNTS], _SIDE, made_up=True)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the macro-F1 (...) from sums (..., 16), the first of them of weights."""
+        return f1_of_terms(sums[..., 1:])
 
     def observable(self, outputs: Floats) -> Floats:
         """Return how many protons are found."""

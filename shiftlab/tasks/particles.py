@@ -61,6 +61,14 @@ class Particles(ParticleTask):
         """Return the weighted mean of the adjusted Rand index over events of two particles or more, (..., replica)."""
         return share(outputs[..., 0] @ weights.T, outputs[..., 1] @ weights.T)
 
+    def terms(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the index and whether it is asked for, (..., event, 2): the statistic is the ratio of their sums."""
+        return outputs[..., :2]
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the mean index (...) from sums (..., 3), the first of them of weights."""
+        return share(sums[..., 1], sums[..., 2])
+
     def observable(self, outputs: Floats) -> Floats:
         """Return how many particles are found."""
         return outputs[..., _OUTPUTS.index("found")]

@@ -11,7 +11,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from shiftlab.tasks.calibration import BINS, binned_excess, expected_error
-from shiftlab.tasks.classification import best_constant, confusion, f1_mean, named_scores, per_class, share
+from shiftlab.tasks.classification import (
+    best_constant,
+    class_terms,
+    confusion,
+    f1_mean,
+    f1_of_terms,
+    named_scores,
+    per_class,
+    share,
+)
 from shiftlab.tasks.task import Floats, VoxelTask
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
 from shiftlab.units import SEMANTIC
@@ -70,6 +79,14 @@ class Segmentation(VoxelTask):
         """Return the macro-F1 of the summed counts, (..., replica)."""
         counts = np.einsum("...ec,re->...rc", outputs[..., :_COUNTS], weights, optimize=True)
         return macro_f1(confusion(counts, _SIDE))
+
+    def terms(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return right calls, true and called cells of each class, (..., event, 15): the F1 is a function of their sums."""
+        return class_terms(outputs[..., :_COUNTS], _SIDE, made_up=False)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Return the macro-F1 (...) from sums (..., 16), the first of them of weights."""
+        return f1_of_terms(sums[..., 1:])
 
     def observable(self, outputs: Floats) -> Floats:
         """Return the energy called shower over the total; 0 for an empty image."""

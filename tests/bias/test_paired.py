@@ -81,7 +81,8 @@ def test_heads_of_independent_universes_on_disjoint_vertices_are_uncorrelated(to
         models = [toys.linear(rows, own[:, [t]], 0 * own[:, [t]], 250, jitter=0.3) for t in range(2)]
         heads = [model.outputs(2 * trial + t)[0] for t, model in enumerate(models)]
         store = _store(toys, np.stack(heads), rows)
-        store.datasets["t1"] = store.datasets["t1"].assign_coords(vertex_uid=("event", 10**6 + np.arange(250)))
+        apart = {"vertex_uid": ("event", 10**6 + np.arange(250)), "event": 10**6 + np.arange(250)}
+        store.datasets["t1"] = store.datasets["t1"].assign_coords(apart)
         row = bias(store, tasks=_tasks(2), replicas=60, seed=trial).correlation.iloc[0]
         pulls.append(row["rho"] / ((row["hi"] - row["lo"]) / 2))
     assert abs(np.mean(pulls)) < 4.0 / np.sqrt(len(pulls))
