@@ -69,17 +69,27 @@ class UniversePlan:
 
     Attributes:
         strengths: Displacements of each nuisance in its sigma, one universe each.
+        unphysical: What is done where a strength takes a parameter beyond what the detector can record: an error, or
+            the universe is left out.
         only: Nuisances that are displaced; None displaces all.
         throws: How many realisations of a frozen random map, by nuisance.
-        joint: How many universes displace all nuisances together; even, for they come in pairs.
+        joint: How many universes displace all nuisances together; in antithetic pairs where ``draws`` is ``sobol``.
+        draws: How those are drawn from the prior: ``sobol``, scrambled and in antithetic pairs, or ``independent``.
+        scramblings: Independent Sobol scramblings that they are shared out to: 1, or at least 8, from whose spread an
+            interval over universes is made.
+        correlations: Of nuisances in the prior, by pair, say ``gain_scale+lifetime_tau``; others are independent.
         mip: Nuisances that are looked at a second time after the muon recalibration.
         exact: Nuisances that are looked at once more with the calibration constants of the shifted detector itself.
     """
 
     strengths: tuple[float, ...] = field(default=(-1.0, 1.0), metadata=_within(-5.0, 5.0))
+    unphysical: Literal["error", "leave_out"] = "error"
     only: tuple[str, ...] | None = None
     throws: Mapping[str, int] = field(default_factory=dict, metadata=_within(1, 64))
     joint: int = field(default=8, metadata=_within(0, 4096))
+    draws: Literal["sobol", "independent"] = "sobol"
+    scramblings: int = field(default=1, metadata=_within(1, 2048))
+    correlations: Mapping[str, float] = field(default_factory=dict, metadata=_within(-1.0, 1.0))
     mip: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
 
@@ -309,6 +319,11 @@ class StudyConfig:
             del plain["data"][key]
         plain["data"]["variations"] = sorted(plain["data"]["variations"])
         del plain["workers"], plain["arms"]["checkpoints"], plain["arms"]["foundation"], plain["plugins"]
+        usual = UniversePlan()
+        for key in ("unphysical", "draws", "scramblings", "correlations"):
+            # Left out where it says nothing new, so that a study from before these keys has the same identity.
+            if plain["universes"][key] == getattr(usual, key):
+                del plain["universes"][key]
         return plain
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,16 @@ import xarray as xr
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["Design", "Term", "read_design"]
+__all__ = ["SCRAMBLINGS", "Curve", "Design", "Sampling", "Term", "read_design"]
+
+SCRAMBLINGS: Final = 8
+"""Least number of Sobol scramblings from whose spread an interval is made (seven degrees of freedom; convention)."""
+
+Sampling: TypeAlias = Literal["independent", "antithetic", "scramblings"]
+"""How joint universes were drawn, which says what may be resampled: see ``Design.sampling``."""
+
+_Sides: TypeAlias = dict[int, dict[float, int]]
+"""Throw to strength to number of the universe."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,25 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """All strengths at which one nuisance was displaced alone, for the response over strength.
+
+    Attributes:
+        nuisance: Name of the nuisance.
+        strengths: In units of its sigma, ascending, without 0 (which is the nominal universe).
+        throws: Realisations of the frozen maps, ascending.
+        universes: int64 (throw, strength), universe numbers; -1 where that one was not run.
+        one_sided: The parameter exists on one side of its nominal only.
+    """
+
+    nuisance: str
+    strengths: tuple[float, ...]
+    throws: tuple[int, ...]
+    universes: npt.NDArray[np.int64]
+    one_sided: bool = False
+
+
+@dataclass(frozen=True)
 class Design:
     """The universes of a store, in its order.
 
@@ -49,6 +78,8 @@ class Design:
         nuisances: Names of the nuisances.
         value: (universe, nuisance), in units of each nuisance's sigma.
         one_sided: Nuisances whose parameter exists on one side of its nominal only.
+        scrambling: int64 (universe,), number of a joint universe's Sobol scrambling; 0 for the only one or none.
+        prior: (nuisance, nuisance), correlation matrix of the nuisances' prior; the unit matrix by default.
     """
 
     names: tuple[str, ...]
@@ -58,6 +89,15 @@ class Design:
     nuisances: tuple[str, ...]
     value: Floats
     one_sided: frozenset[str] = frozenset()
+    scrambling: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    prior: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def __post_init__(self) -> None:
+        """Take one scrambling and independent nuisances where nothing is given."""
+        if not len(self.scrambling):
+            object.__setattr__(self, "scrambling", np.zeros(len(self.names), dtype=np.int64))
+        if not len(self.prior):
+            object.__setattr__(self, "prior", np.eye(len(self.nuisances)))
 
     @property
     def nominal(self) -> int:
@@ -97,42 +137,136 @@ class Design:
         Raises:
             DataError: a nuisance has universes, but none at one sigma.
         """
-        sides: dict[tuple[str, str], dict[int, dict[float, int]]] = {}
+        found = []
+        for nuisance, throws in self._alone(recalibrate).items():
+            pairs = [sides for _, sides in sorted(throws.items()) if 1.0 in sides or -1.0 in sides]
+            if not pairs:
+                strengths = sorted({s for sides in throws.values() for s in sides})
+                raise DataError(f"nuisance '{nuisance}' has universes at {strengths} sigma, but none at +1 or -1.")
+            plus = tuple(pair.get(1.0, -1) for pair in pairs)
+            minus = tuple(pair.get(-1.0, -1) for pair in pairs)
+            found.append(Term(nuisance, plus, minus, nuisance in self.one_sided))
+        return tuple(found)
+
+    def curves(self, recalibrate: str) -> tuple[Curve, ...]:
+        """Return all one-nuisance universes, nuisance by nuisance in the order of ``nuisances``.
+
+        Nuisances without recalibrated universes fall back on their plain ones, as in ``terms``.
+        """
+        found = []
+        for nuisance, sides in self._alone(recalibrate).items():
+            strengths = tuple(sorted({strength for one in sides.values() for strength in one}))
+            throws = tuple(sorted(sides))
+            numbers = [[sides[throw].get(strength, -1) for strength in strengths] for throw in throws]
+            universes = np.array(numbers, dtype=np.int64)
+            found.append(Curve(nuisance, strengths, throws, universes, nuisance in self.one_sided))
+        return tuple(found)
+
+    def _alone(self, recalibrate: str) -> dict[str, _Sides]:
+        """Return the one-nuisance universes by nuisance, plain where there are no recalibrated ones."""
+        sides: dict[tuple[str, str], _Sides] = {}
         for universe in range(len(self.names)):
             nuisance, strength = self.shifted(universe)
             if nuisance:
                 throws = sides.setdefault((nuisance, self.recalibrate[universe]), {})
                 throws.setdefault(int(self.throw[universe]), {})[strength] = universe
-        found = []
-        for nuisance in self.nuisances:
-            throws = sides.get((nuisance, recalibrate)) or sides.get((nuisance, "none"), {})
-            pairs = [sides_of for _, sides_of in sorted(throws.items()) if 1.0 in sides_of or -1.0 in sides_of]
-            if throws and not pairs:
-                strengths = sorted({s for sides_of in throws.values() for s in sides_of})
-                raise DataError(f"nuisance '{nuisance}' has universes at {strengths} sigma, but none at +1 or -1.")
-            if pairs:
-                plus = tuple(pair.get(1.0, -1) for pair in pairs)
-                minus = tuple(pair.get(-1.0, -1) for pair in pairs)
-                found.append(Term(nuisance, plus, minus, nuisance in self.one_sided))
-        return tuple(found)
+        chosen = {name: sides.get((name, recalibrate)) or sides.get((name, "none"), {}) for name in self.nuisances}
+        return {name: throws for name, throws in chosen.items() if throws}
+
+    def prior_among(self, nuisances: Sequence[str]) -> Floats:
+        """Return the prior's correlation matrix of some nuisances, in their order, (nuisance, nuisance).
+
+        Raises:
+            DataError: a name is none of the store's nuisances.
+        """
+        missing = [name for name in nuisances if name not in self.nuisances]
+        if missing:
+            raise DataError(f"no nuisance {', '.join(missing)} in the store; it has {', '.join(self.nuisances)}.")
+        chosen = [self.nuisances.index(name) for name in nuisances]
+        return np.asarray(self.prior[np.ix_(chosen, chosen)], dtype=np.float64)
 
     def joint(self, recalibrate: str) -> tuple[tuple[int, ...], ...]:
         """Return the joint universes in blocks of antithetic pairs; one without a partner is its own block.
 
         A pair has opposite values, save for one-sided nuisances, which take the same size in both.
         """
-        left = [i for i, g in enumerate(self.group) if g == "multisim" and self.recalibrate[i] == recalibrate]
-        blocks: list[tuple[int, ...]] = []
-        while left:
-            first = left.pop(0)
-            size = np.abs(self.value[first])
-            partner = next((i for i in left if np.array_equal(np.abs(self.value[i]), size)), None)
-            if partner is None:
-                blocks.append((first,))
+        waiting: dict[tuple[int, bytes], list[int]] = {}
+        blocks: dict[int, tuple[int, ...]] = {}
+        for i in self._joint(recalibrate):
+            # Adding 0.0 turns -0.0 into 0.0, whose bytes differ.
+            alike = waiting.setdefault((int(self.throw[i]), (np.abs(self.value[i]) + 0.0).tobytes()), [])
+            if alike:
+                first = alike.pop(0)
+                blocks[first] = (first, i)
             else:
-                left.remove(partner)
-                blocks.append((first, partner))
-        return tuple(blocks)
+                alike.append(i)
+                blocks[i] = (i,)
+        return tuple(blocks.values())
+
+    def _joint(self, recalibrate: str) -> list[int]:
+        return [i for i, g in enumerate(self.group) if g == "multisim" and self.recalibrate[i] == recalibrate]
+
+    def sampling(self, recalibrate: str) -> Sampling:
+        """Return how the joint universes were drawn, so what of them is independent.
+
+        ``independent``: every universe. ``antithetic``: every pair (about nominal, since the mean of a pair has no
+        odd part). Pairs of one Sobol sequence fill the prior more evenly than independent ones, so that an interval
+        from resampling them is too wide, not too narrow. ``scramblings``: every scrambling as a whole; the mean over
+        its universes is one number, and the spread of these numbers is the error.
+
+        Raises:
+            DataError: there are no joint universes, or only some of them have a scrambling.
+        """
+        joint = self._joint(recalibrate)
+        if not joint:
+            raise DataError(
+                f"the responses hold no joint universes (recalibrate '{recalibrate}'): universes.joint makes them."
+            )
+        numbered = self.scrambling[joint] > 0
+        if numbered.any():
+            if not numbered.all():
+                name = self.names[joint[int(np.argmin(numbered))]]
+                raise DataError(f"joint universe '{name}' has no scrambling, but others have; make all in one draw.")
+            return "scramblings"
+        return "antithetic" if any(len(block) > 1 for block in self.joint(recalibrate)) else "independent"
+
+    def units(self, recalibrate: str, least: int = 2) -> tuple[tuple[int, ...], ...]:
+        """Return the joint universes in groups that are independent of each other: what a resampling may draw.
+
+        Args:
+            recalibrate: none, mip or exact.
+            least: Number of groups that are needed; of scramblings at least 8 in any case.
+
+        Raises:
+            DataError: there are fewer (the message says how many are needed), or one group is larger than another.
+        """
+        sampling = self.sampling(recalibrate)
+        if sampling == "scramblings":
+            groups: dict[int, list[int]] = {}
+            for universe in self._joint(recalibrate):
+                groups.setdefault(int(self.scrambling[universe]), []).append(universe)
+            found = tuple(tuple(groups[number]) for number in sorted(groups))
+            least = max(least, SCRAMBLINGS)
+        else:
+            found = self.joint(recalibrate)
+        sizes = {len(group) for group in found}
+        what, size = _WORDS[sampling], max(sizes)
+        if len(found) < least:
+            raise DataError(
+                f"intervals over universes need at least {least} {what}; the responses hold {len(found)} (recalibrate "
+                f"'{recalibrate}'). universes.joint={least * size} makes {least}"
+                + (f", with universes.scramblings={least}." if sampling == "scramblings" else ".")
+            )
+        if len(sizes) > 1:
+            raise DataError(f"the joint universes form {what} of {min(sizes)} to {size}; all must be as large.")
+        return found
+
+
+_WORDS: Final[Mapping[Sampling, str]] = {
+    "independent": "independent universes",
+    "antithetic": "antithetic pairs",
+    "scramblings": "Sobol scramblings",
+}
 
 
 def read_design(datasets: Mapping[str, xr.Dataset]) -> Design:
@@ -157,6 +291,8 @@ def read_design(datasets: Mapping[str, xr.Dataset]) -> Design:
         nuisances=tuple(str(name) for name in data["nuisance"].values),
         value=data["nuisance_value"].transpose("universe", "nuisance").values.astype(np.float64),
         one_sided=frozenset(str(name) for name in data["nuisance"].values[_one_sided(data)]),
+        scrambling=_scrambling(data),
+        prior=_prior(data),
     )
     _refuse_repeats(design)
     return design
@@ -167,6 +303,33 @@ def _one_sided(data: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "one_sided" not in data.coords:
         return np.zeros(data.sizes["nuisance"], dtype=np.bool_)
     return np.asarray(data["one_sided"].values, dtype=np.bool_)
+
+
+def _scrambling(data: xr.Dataset) -> npt.NDArray[np.int64]:
+    """Return int64 (universe,); a store that does not say holds one sequence, or independent draws."""
+    if "scrambling" not in data.coords:
+        return np.zeros(data.sizes["universe"], dtype=np.int64)
+    return np.asarray(data["scrambling"].values, dtype=np.int64)
+
+
+def _prior(data: xr.Dataset) -> Floats:
+    """Return the prior's correlation matrix (nuisance, nuisance); a store that does not say has independent ones.
+
+    Raises:
+        DataError: it is not that of the store's nuisances, not symmetric with a unit diagonal, or has a negative
+            eigenvalue.
+    """
+    names = [str(name) for name in data["nuisance"].values]
+    if "prior_correlation" not in data.coords:
+        return np.eye(len(names))
+    matrix = data["prior_correlation"].transpose("nuisance", "other_nuisance").values.astype(np.float64)
+    if [str(name) for name in data["other_nuisance"].values] != names:
+        raise DataError(f"prior_correlation is over other nuisances than the universes, which have {', '.join(names)}.")
+    if not (np.isfinite(matrix).all() and np.array_equal(matrix, matrix.T) and np.all(np.diag(matrix) == 1.0)):
+        raise DataError("prior_correlation must be finite and symmetric with 1 on its diagonal.")
+    if len(names) and np.linalg.eigvalsh(matrix)[0] < -1e-9:
+        raise DataError("prior_correlation has a negative eigenvalue: no prior has such correlations.")
+    return matrix
 
 
 def _refuse_repeats(design: Design) -> None:

@@ -12,12 +12,14 @@ from shiftlab.arms.foundation_model import is_foundation
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES
 from shiftlab.detector import effects
+from shiftlab.detector.prior import correlation_matrix
 from shiftlab.detector.recorder import Recorder, recorder
 from shiftlab.detector.scintillator.token_chain import TokenChain
+from shiftlab.detector.universe import check_joint
 from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.events.splits import Manifest
-from shiftlab.plan import ArmPlan, StudyConfig
+from shiftlab.plan import ArmPlan, StudyConfig, UniversePlan
 from shiftlab.registry import Registry
 from shiftlab.tasks import CANDIDATES
 from shiftlab.tasks.task import family
@@ -68,8 +70,7 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         mistakes.append(f"exposure: empty; name at least one of {', '.join(_EXPOSED)}.")
     if not study.arms.seeds:
         mistakes.append("arms.seeds: empty; name at least one.")
-    if study.universes.joint % 2:
-        mistakes.append(f"universes.joint: {study.universes.joint} is given; they come in pairs, so an even number.")
+    _check_universes(study.universes, mistakes)
     detector: Recorder | None = None
     try:
         detector = recorder(study.detector)
@@ -81,6 +82,7 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         return
     _check_inputs(study, detector.name, given, known, mistakes)
     _check_nuisances(study, detector, mistakes)
+    _check_correlations(study.universes, detector, mistakes)
     _check_views(study, detector, known, mistakes)
     _check_variations(study, detector, mistakes)
 
@@ -195,6 +197,29 @@ def _check_list(key: str, what: str, given: Sequence[str], allowed: Sequence[str
     mistakes += [f"{key}: {UnknownNameError(what, name, allowed)}" for name in given if name not in allowed]
 
 
+def _check_universes(plan: UniversePlan, mistakes: list[str]) -> None:
+    """Add one message where joint universes cannot be shared out, or strengths are not what the covariance needs."""
+    problem = check_joint(plan.joint, plan.draws, plan.scramblings) if plan.joint else ""
+    if problem:
+        mistakes.append(f"universes.joint: {problem}")
+    if 0.0 in plan.strengths:
+        mistakes.append("universes.strengths: 0 is given; that is the nominal universe, which is there in any case.")
+    elif plan.strengths and not {-1.0, 1.0} & set(plan.strengths):
+        listed = ", ".join(f"{strength:g}" for strength in plan.strengths)
+        mistakes.append(
+            f"universes.strengths: [{listed}] is given; the covariance of the tasks is made of universes at one sigma, "
+            "so 1 and -1 must be among them (or none at all: [])."
+        )
+
+
+def _check_correlations(plan: UniversePlan, detector: Recorder, mistakes: list[str]) -> None:
+    """Add one message where the correlations of the prior contradict each other or name no nuisance."""
+    try:
+        correlation_matrix([nuisance.name for nuisance in detector.nuisances], plan.correlations)
+    except ConfigError as error:
+        mistakes.append(f"universes.{str(error).removeprefix('universes.')}")
+
+
 def _check_nuisances(study: StudyConfig, detector: Recorder, mistakes: list[str]) -> None:
     parameters = {nuisance.name: nuisance.parameter for nuisance in detector.nuisances}
     universes = study.universes
@@ -206,6 +231,7 @@ def _check_nuisances(study: StudyConfig, detector: Recorder, mistakes: list[str]
         *(
             ("universes.strengths", name, tuple(s for s in universes.strengths if parameter.two_sided or s > 0))
             for name, parameter in parameters.items()
+            if universes.unphysical == "error"
         ),
     ]
     for key, name, strengths in wanted:

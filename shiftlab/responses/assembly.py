@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from shiftlab.detector import Nuisance, Universe
+from shiftlab.detector.prior import correlation_matrix
 from shiftlab.errors import RunError
 from shiftlab.events.deposits import EventTable
 from shiftlab.responses.responses import Responses
@@ -51,12 +52,16 @@ def assemble(job: Job, events: EventTable, nuisances: Sequence[Nuisance], attrs:
                 block = arrays[f"output/{name}"]
                 events_here = np.flatnonzero(mask[here]) + rows.start
                 outputs[name][:, :, u, events_here] = block.reshape(len(arms), len(seeds), *block.shape[1:])
-    shared = _universe_coordinates(job.universes, nuisances) | {
-        "arm": arms,
-        "seed": np.array(seeds, dtype=np.int64),
-        "empty": ("universe", empty),
-        "left_out": ("universe", left_out),
-    }
+    shared = (
+        _universe_coordinates(job.universes, nuisances)
+        | _prior(nuisances, job.correlations)
+        | {
+            "arm": arms,
+            "seed": np.array(seeds, dtype=np.int64),
+            "empty": ("universe", empty),
+            "left_out": ("universe", left_out),
+        }
+    )
     return Responses(
         {
             task.name: _dataset(task, outputs[task.name][:, :, :, scored[task.name]], selected, events, shared)
@@ -82,7 +87,19 @@ def _universe_coordinates(universes: Sequence[Universe], nuisances: Sequence[Nui
         "group": ("universe", [universe.group for universe in universes]),
         "throw": ("universe", np.array([universe.throw for universe in universes], dtype=np.int64)),
         "recalibrate": ("universe", [universe.recalibrate for universe in universes]),
+        "scrambling": ("universe", np.array([universe.scrambling for universe in universes], dtype=np.int64)),
         "nuisance_value": (("universe", "nuisance"), np.array(values, dtype=np.float64).reshape(len(universes), -1)),
+    }
+
+
+def _prior(nuisances: Sequence[Nuisance], correlations: Mapping[str, float]) -> dict[str, Any]:
+    """Return the correlation matrix of the prior; nothing where the nuisances are independent."""
+    names = [nuisance.name for nuisance in nuisances]
+    if not correlations:
+        return {}
+    return {
+        "other_nuisance": names,
+        "prior_correlation": (("nuisance", "other_nuisance"), correlation_matrix(names, correlations)),
     }
 
 

@@ -20,6 +20,7 @@ from shiftlab.arms.repeatable import repeatable
 from shiftlab.arms.tokens.observation import observe
 from shiftlab.arms.training_set import input_contract
 from shiftlab.detector import NOMINAL, Detector, Universe
+from shiftlab.detector.prior import correlation_matrix
 from shiftlab.detector.recorder import Recorder
 from shiftlab.detector.variation import missing_variation
 from shiftlab.errors import ConfigError, DataError
@@ -56,6 +57,7 @@ def respond(
     reuse: bool = True,
     mix_revisions: bool = False,
     most_tokens: int | None = None,
+    correlations: Mapping[str, float] | None = None,
 ) -> Responses:
     """Return the outputs of every arm and seed for every event in every universe.
 
@@ -85,9 +87,11 @@ def respond(
             as an empty image is, and counted (``left_out``); None for no limit.
         mix_revisions: whether arms may be judged on another revision of the data set that they were
             trained on; the choice is recorded.
+        correlations: of nuisances in the prior, by pair, as ``multisim`` takes them; kept with the responses, so that
+            whoever sums over nuisances knows the prior. None where the nuisances are independent.
 
     Raises:
-        ConfigError: universes, arms, workers or chunk that cannot be run, or an arm that was trained
+        ConfigError: universes, arms, workers, chunk or correlations that cannot be run, or an arm that was trained
             on another lattice or threshold than the detector has.
         DataError: no events, events that an arm was trained on or of another revision of its data set,
             or an output that is not finite.
@@ -98,6 +102,8 @@ def respond(
     for task in tasks:
         events = events if isinstance(events, Tokens) else task.with_truth(events)
     universes = _with_nominal(universes)
+    prior = dict(correlations or {})
+    correlation_matrix([nuisance.name for nuisance in detector.nuisances], prior)
     for universe in universes:
         detector.check(universe)
     twins = _twins(events, detector, universes, variations or {})
@@ -124,6 +130,7 @@ def respond(
             threads=max(1, torch.get_num_threads() // workers),
             reuse=reuse,
             variations={name: scratch / f"variation_{name}.h5" for name in twins},
+            correlations=prior,
         )
         record = {**_handed_over(job, events, stored, twins), "mix_revisions": mix_revisions}
         return _responses(job, folder / "responses.h5", events.events, record, workers, progress)
@@ -265,6 +272,8 @@ def _record(job: Job, events: str) -> dict[str, Any]:
         "threads": job.threads,
         "universes": [universe.to_dict() for universe in job.universes],
         "versions": versions(),
+        # Only where it says something, so that a plan from before there were correlations stays the same.
+        **({"correlations": dict(job.correlations)} if job.correlations else {}),
     }
 
 

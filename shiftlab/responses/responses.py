@@ -39,6 +39,12 @@ _DIMS: Final[Mapping[str, tuple[str, ...]]] = {
 _SHARED: Final = ("arm", "seed", "universe", "nuisance", "group", "throw", "recalibrate", "nuisance_value")
 """What all tasks have in common."""
 
+_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "scrambling": ("universe",),
+    "prior_correlation": ("nuisance", "other_nuisance"),
+}
+"""What stores may leave out (no scramblings; independent nuisances) and tasks have in common, and its dimensions."""
+
 _FINITE: Final = ("output", "observable", "weight", "nuisance_value")
 
 _PACKED: Final = ("output", "observable")
@@ -56,10 +62,13 @@ _TYPES: Final[Mapping[str, type[np.generic]]] = {
     "weight": np.float64,
     "seed": np.int64,
     "throw": np.int64,
+    "scrambling": np.int64,
+    "prior_correlation": np.float64,
     "empty": np.int64,
     "left_out": np.int64,
     "nuisance_value": np.float64,
     "one_sided": np.bool_,
+    "emulated": np.bool_,
 }
 """Types in memory (netCDF has no bool); everything else is text."""
 
@@ -77,8 +86,11 @@ class Responses:
             ``universe``, ``event`` (the event key), ``vertex_uid``, ``weight``, ``sample`` (event),
             ``group``, ``throw``, ``recalibrate``, ``empty`` (universe), the number of events without
             a voxel, ``left_out`` (universe), the number of events of more tokens than a network may be
-            shown, ``nuisance_value`` (universe, nuisance) in sigma, and ``one_sided``
-            (nuisance), whether its parameter exists on one side of nominal only (two-sided where left out).
+            shown, ``nuisance_value`` (universe, nuisance) in sigma, ``one_sided``
+            (nuisance), whether its parameter exists on one side of nominal only (two-sided where left out),
+            ``scrambling`` (universe), the number of a joint universe's Sobol scrambling (0 for the only one or
+            none, also where left out), and ``prior_correlation`` (nuisance, other_nuisance), where nuisances are
+            correlated in the prior.
             Attributes: ``statistic``, ``unit``, ``observable_label``.
         attrs: identity and provenance, plain values that JSON can hold.
 
@@ -119,6 +131,13 @@ class Responses:
     def universes(self) -> tuple[str, ...]:
         """Names of the universes, in order."""
         return tuple(str(name) for name in self._first["universe"].values)
+
+    @property
+    def emulated(self) -> tuple[str, ...]:
+        """Names of the universes that no network was run in (``shiftlab.responses.emulation``), in order."""
+        first = self._first
+        marked = first["emulated"].values if "emulated" in first.coords else np.zeros(first.sizes["universe"])
+        return tuple(name for name, mark in zip(self.universes, marked, strict=True) if mark)
 
     @property
     def nuisances(self) -> tuple[str, ...]:
@@ -187,6 +206,9 @@ def _check(task: str, data: xr.Dataset) -> None:
             raise DataError(f"responses of task '{task}' have no variable '{name}'.")
         if data[name].dims != dims:
             raise DataError(f"responses of task '{task}': '{name}' has dimensions {data[name].dims}, not {dims}.")
+    for name, dims in _OPTIONAL.items():
+        if name in data.variables and data[name].dims != dims:
+            raise DataError(f"responses of task '{task}': '{name}' has dimensions {data[name].dims}, not {dims}.")
     for name in ("arm", "seed", "universe", "nuisance", "event"):
         if name not in data.indexes:
             raise DataError(f"responses of task '{task}' have no coordinate '{name}'.")
@@ -213,6 +235,10 @@ def _label(data: xr.Dataset, dim: str, position: int) -> str:
 def _check_pair(first: str, a: xr.Dataset, second: str, b: xr.Dataset) -> None:
     for name in _SHARED:
         if not np.array_equal(a[name].values, b[name].values):
+            raise DataError(f"responses of tasks '{first}' and '{second}' differ in '{name}'; make them in one call.")
+    for name in _OPTIONAL:
+        one, other = (data[name].values if name in data.variables else None for data in (a, b))
+        if not np.array_equal(one, other):
             raise DataError(f"responses of tasks '{first}' and '{second}' differ in '{name}'; make them in one call.")
     _, in_a, in_b = np.intersect1d(a["event"].values, b["event"].values, return_indices=True)
     for name in ("vertex_uid", "weight", "sample"):

@@ -64,6 +64,7 @@ class Job:
         reuse: False prepares the deposits anew for every universe (the control of the reuse).
         variations: by name of the effect, file of the same events by another model (``save_events``).
         most_tokens: tokens of an event that a network is shown; None for all.
+        correlations: of nuisances in the prior, by pair.
     """
 
     events: Path
@@ -80,6 +81,7 @@ class Job:
     reuse: bool
     variations: Mapping[str, Path] = field(default_factory=dict)
     most_tokens: int | None = None
+    correlations: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -136,15 +136,22 @@ def make_universes(config: StudyConfig, detector: Recorder) -> tuple[Universe, .
         ConfigError: a value is outside its bounds.
     """
     plan = config.universes
-    found = [NOMINAL, *unisim(detector, plan.strengths, throws=plan.throws, only=plan.only)]
+    found = [NOMINAL, *unisim(detector, plan.strengths, plan.throws, only=plan.only, unphysical=plan.unphysical)]
     if plan.joint:
-        found += multisim(detector, plan.joint, seed=config.seed)
+        found += multisim(
+            detector,
+            plan.joint,
+            seed=config.seed,
+            draws=plan.draws,
+            scramblings=plan.scramblings,
+            correlations=plan.correlations,
+        )
     shift = tuple(config.injected.items())
     if shift:
         found.append(Universe("injected", shift, group="injected"))
     for name, again in plan.recalibrations.items():
         throws = {nuisance: count for nuisance, count in plan.throws.items() if nuisance in again}
-        found += unisim(detector, plan.strengths, throws=throws, recalibrate=name, only=again)
+        found += unisim(detector, plan.strengths, throws, name, again, plan.unphysical)
         if shift:
             found.append(Universe(f"injected_{name}", shift, recalibrate=name, group="injected"))
     for universe in found:

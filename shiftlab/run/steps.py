@@ -105,6 +105,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
         progress=progress,
         mix_revisions=config.data.mix_revisions,
         most_tokens=config.most_tokens,
+        correlations=config.universes.correlations,
     )
     if config.most_tokens is not None:
         recorded |= _left_out(responses, config.most_tokens)
