@@ -94,3 +94,112 @@ def test_tasks_of_different_universes_are_never_joined(toys: Any) -> None:
         read_design({"energy": first, "flavour": second})
     with pytest.raises(DataError, match="no task"):
         read_design({})
+
+
+def _strengths(toys: Any, strengths: list[float], throws: int = 1, recalibrate: str = "none") -> list[Any]:
+    return [
+        toys.row(f"a{s:+g}_throw{t}_{recalibrate}", "unisim", {"a": s}, t, recalibrate)
+        for t in range(throws)
+        for s in strengths
+    ]
+
+
+def test_a_curve_has_all_strengths_in_order_and_a_row_for_each_throw(toys: Any) -> None:
+    """At two throws, the second without its smallest strength; b at one sigma; both in any order of the store."""
+    wide = _strengths(toys, [3.0, -0.5, 1.0, 0.5, -1.0], throws=2)
+    rows = [toys.nominal, *[row for row in wide if row.name != "a-1_throw1_none"], *toys.unisims(["b"])]
+    order = np.random.default_rng(1).permutation(len(rows))
+    design = _design(toys, [rows[i] for i in order])
+    first, second = design.curves("none")
+    assert (first.nuisance, first.strengths, first.throws) == ("a", (-1.0, -0.5, 0.5, 1.0, 3.0), (0, 1))
+    names = [[design.names[i] if i >= 0 else "" for i in row] for row in first.universes]
+    assert names[0] == [f"a{s:+g}_throw0_none" for s in first.strengths]
+    assert names[1] == ["", *(f"a{s:+g}_throw1_none" for s in first.strengths[1:])]
+    assert (second.nuisance, second.strengths) == ("b", (-1.0, 1.0))
+    assert design.terms("none")[0].plus == tuple(first.universes[:, 3])
+
+
+def test_recalibrated_curves_fall_back_on_plain_ones(toys: Any) -> None:
+    rows = [toys.nominal, *_strengths(toys, [-2.0, -1.0, 1.0, 2.0]), *_strengths(toys, [-1.0, 1.0], recalibrate="mip")]
+    design = _design(toys, [*rows, *toys.unisims(["b"])])
+    assert [curve.strengths for curve in design.curves("mip")] == [(-1.0, 1.0), (-1.0, 1.0)]
+    assert [curve.strengths for curve in design.curves("none")] == [(-2.0, -1.0, 1.0, 2.0), (-1.0, 1.0)]
+
+
+def _joint(toys: Any, groups: int, pairs: int, *, antithetic: bool = True) -> list[Any]:
+    """Return nominal and joint universes, as many in each of so many groups."""
+    rng = np.random.default_rng(0)
+    rows = [toys.nominal]
+    for _ in range(groups * pairs):
+        values = rng.standard_normal(2)
+        throw = 1000 + len(rows)
+        for side in (values, -values) if antithetic else (values,):
+            rows.append(toys.row(f"joint_{len(rows)}", "multisim", {"a": side[0], "b": side[1]}, throw))
+    return rows
+
+
+def _numbered(toys: Any, rows: list[Any], groups: int) -> Any:
+    data = toys.dataset(np.zeros((1, 1, len(rows), 3, 1)), rows)
+    number = np.concatenate([[0], np.repeat(1 + np.arange(groups), (len(rows) - 1) // groups)])
+    return data.assign_coords(scrambling=("universe", number))
+
+
+def test_the_design_says_what_of_the_joint_universes_is_independent(toys: Any) -> None:
+    """Every universe, every antithetic pair, or every scrambling; a store that does not say has no scramblings."""
+    single = _design(toys, _joint(toys, 1, 6, antithetic=False))
+    assert single.sampling("none") == "independent"
+    assert single.units("none") == tuple((i,) for i in range(1, 7))
+    pairs = _design(toys, _joint(toys, 1, 4))
+    assert pairs.sampling("none") == "antithetic"
+    assert not pairs.scrambling.any()
+    rows = _joint(toys, 8, 2)
+    several = read_design({"t": _numbered(toys, rows, 8)})
+    assert several.sampling("none") == "scramblings"
+    assert several.units("none") == tuple(tuple(range(1 + 4 * i, 5 + 4 * i)) for i in range(8))
+
+
+def test_too_few_universes_are_refused_with_the_number_that_is_needed(toys: Any) -> None:
+    with pytest.raises(DataError, match=r"at least 20 antithetic pairs; the responses hold 6 .*universes.joint=40"):
+        _design(toys, _joint(toys, 1, 6)).units("none", least=20)
+    seven = read_design({"t": _numbered(toys, _joint(toys, 7, 2), 7)})
+    with pytest.raises(DataError, match=r"at least 8 Sobol scramblings; the responses hold 7 .*universes.scramblings=8"):
+        seven.units("none")
+    with pytest.raises(DataError, match="no joint universes"):
+        _design(toys, [toys.nominal]).units("none")
+
+
+def test_scramblings_must_be_of_one_draw(toys: Any) -> None:
+    rows = _joint(toys, 8, 2)
+    data = _numbered(toys, rows, 8)
+    with pytest.raises(DataError, match="Sobol scramblings of 3 to 4; all must be as large"):
+        read_design({"t": data.isel(universe=slice(0, -1))}).units("none")
+    mixed = data.assign_coords(scrambling=("universe", np.where(np.arange(len(rows)) == 5, 0, data["scrambling"])))
+    with pytest.raises(DataError, match="joint universe 'joint_5' has no scrambling, but others have"):
+        read_design({"t": mixed}).sampling("none")
+
+
+def test_clipped_draws_of_one_size_are_partners_only_in_one_throw(toys: Any) -> None:
+    rows = [toys.row(f"joint_{i}", "multisim", {"a": a}, 1000 + i) for i, a in enumerate((2.0, -2.0, 2.0))]
+    assert _design(toys, [toys.nominal, *rows]).sampling("none") == "independent"
+
+
+def test_the_prior_is_that_of_the_store_or_independent(toys: Any) -> None:
+    rows = [toys.nominal, *toys.unisims(["a", "b", "c"])]
+    data = toys.dataset(np.zeros((1, 1, len(rows), 3, 1)), rows)
+    assert np.array_equal(read_design({"t": data}).prior, np.eye(3))
+    matrix = np.array([[1.0, 0.5, 0.0], [0.5, 1.0, -0.2], [0.0, -0.2, 1.0]])
+
+    def with_prior(values: np.ndarray, names: str = "abc") -> Design:
+        more = {"other_nuisance": list(names), "prior_correlation": (("nuisance", "other_nuisance"), values)}
+        return read_design({"t": data.assign_coords(more)})
+
+    assert np.array_equal(with_prior(matrix).prior, matrix)
+    assert np.array_equal(with_prior(matrix).prior_among(["c", "b"]), [[1.0, -0.2], [-0.2, 1.0]])
+    with pytest.raises(DataError, match="no nuisance d in the store; it has a, b, c"):
+        with_prior(matrix).prior_among(["a", "d"])
+    with pytest.raises(DataError, match="other nuisances than the universes, which have a, b, c"):
+        with_prior(matrix, "bac")
+    with pytest.raises(DataError, match="symmetric with 1"):
+        with_prior(2.0 * matrix)
+    with pytest.raises(DataError, match="negative eigenvalue"):
+        with_prior(np.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]]))

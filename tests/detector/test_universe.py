@@ -139,3 +139,103 @@ def test_joint_universes_that_cannot_be_recorded_give_way_to_the_next_of_the_seq
 def test_priors_that_few_universes_survive_are_refused_with_the_reason():
     with pytest.raises(ConfigError, match=r"fewer than 64 of 256.*so strong"):
         multisim(noisy(700.0, 600.0), 64, seed=1)
+
+
+def test_unisims_at_any_strength():
+    """A response curve: eight strengths for each nuisance, four for the one that only exists on one side."""
+    strengths = (-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0)
+    universes = unisim(CHAMBER, strengths, throws={"gain_spread": 2}, unphysical="leave_out")
+    found = {name: [u.value(name) for u in universes if u.value(name) and u.throw == 0] for name in NAMES}
+    assert found["gain_scale"] == list(strengths)
+    assert found["dead_channels_fraction"] == list(strengths[1:]), "3 sigma below would be a negative fraction"
+    assert len([u for u in universes if u.value("gain_spread")]) == 2 * len(strengths)
+    for universe in universes:
+        CHAMBER.check(universe)
+    refused = [u.name for u in unisim(CHAMBER, strengths, throws={}) if u.name not in {v.name for v in universes}]
+    assert [name for name in refused if "spread" not in name] == ["dead_channels_fraction-3"]
+
+
+@pytest.mark.parametrize(("strengths", "message"), [((0.0,), "strength 0"), ((1.0, 1.0), "twice"), ((np.inf,), "inf")])
+def test_strengths_that_make_no_universe_of_their_own_are_refused(strengths, message):
+    with pytest.raises(ConfigError, match=message):
+        unisim(CHAMBER, strengths)
+
+
+def test_independent_universes_have_a_throw_each_and_no_partner():
+    universes = multisim(CHAMBER, 7, seed=1, draws="independent")
+    assert [universe.name for universe in universes] == [f"joint_{i:02d}" for i in range(7)]
+    assert len({universe.throw for universe in universes}) == 7
+    assert {universe.scrambling for universe in universes} == {0}
+    gains = [universe.value("gain_scale") for universe in universes]
+    assert len({abs(gain) for gain in gains}) == 7
+
+
+def test_scramblings_know_their_number_and_share_universes_evenly():
+    universes = multisim(CHAMBER, 32, seed=1, scramblings=8)
+    assert [universe.scrambling for universe in universes] == [number for number in range(1, 9) for _ in range(4)]
+    assert [universe.name for universe in universes] == [f"joint_{i:02d}" for i in range(32)]
+    assert len({universe.throw for universe in universes}) == 16
+    for up, down in zip(universes[::2], universes[1::2], strict=True):
+        assert up.throw == down.throw
+        assert [(name, -value) for name, value in up.nuisances] == list(down.nuisances)
+    assert universes[0].to_dict()["scrambling"] == 1
+
+
+@pytest.mark.parametrize(
+    ("n", "more", "message"),
+    [
+        (32, {"scramblings": 4}, "1, or at least 8, is wanted"),
+        (30, {"scramblings": 8}, "a multiple of 16 .*say 32"),
+        (8, {"scramblings": 8}, "at least 16, is wanted, say 16"),
+        (8, {"scramblings": 8, "draws": "independent"}, "independent draws have none"),
+        (0, {"draws": "independent"}, "at least 1"),
+        (8, {"draws": "sobl"}, "Did you mean 'sobol'"),
+    ],
+)
+def test_universes_that_cannot_be_shared_out_are_refused_with_the_number_that_can(n, more, message):
+    with pytest.raises(ConfigError, match=message):
+        multisim(CHAMBER, n, seed=1, **more)
+
+
+@pytest.mark.parametrize("draws", ["sobol", "independent"])
+def test_joint_universes_have_the_correlations_of_the_prior(draws):
+    """The correlations that were given, zero elsewhere, variance one: within four errors of independent draws."""
+    pairs = {"gain_scale+lifetime_tau": 0.6, "lifetime_tau, recombination_alpha": -0.5}
+    universes = multisim(CHAMBER, 512, seed=3, draws=draws, correlations=pairs)
+    chosen = ("gain_scale", "lifetime_tau", "recombination_alpha", "recombination_beta")
+    values = np.array([[universe.value(name) for name in chosen] for universe in universes])
+    wanted = np.array([[1, 0.6, 0, 0], [0.6, 1, -0.5, 0], [0, -0.5, 1, 0], [0, 0, 0, 1.0]])
+    assert np.cov(values.T) == pytest.approx(wanted, abs=4 * np.sqrt(2 / 512))
+    for universe in universes[:64]:
+        CHAMBER.check(universe)
+
+
+def test_no_correlations_are_the_same_universes_as_before():
+    assert multisim(CHAMBER, 8, seed=1, correlations={}) == multisim(CHAMBER, 8, seed=1)
+
+
+def test_one_sided_nuisances_keep_their_side_when_correlated():
+    gain = effects().get("gain")()
+    sided = type(gain)({"spread": replace(gain.parameter("spread"), two_sided=False)})
+    chamber, name = Detector("sided", Geometry(), (sided,)), "gain_spread"
+    universes = multisim(chamber, 64, seed=1, correlations={f"gain_scale+{name}": 0.9})
+    assert min(universe.value(name) for universe in universes) >= 0.0
+    sizes = np.array([[abs(universe.value("gain_scale")), universe.value(name)] for universe in universes])
+    assert np.corrcoef(sizes.T)[0, 1] > 0.5
+
+
+def test_universes_of_before_there_were_scramblings_have_the_same_record():
+    """Runs are resumed by the digest of these records."""
+    joint = [universe.to_dict() for universe in multisim(CHAMBER, 8, seed=1)]
+    assert set(joint[0]) == {"name", "nuisances", "throw", "recalibrate", "group"}
+    assert NOMINAL.to_dict() == {
+        "name": "nominal",
+        "nuisances": {},
+        "throw": 0,
+        "recalibrate": "none",
+        "group": "nominal",
+    }
+    assert joint[0]["throw"] == 2000
+    assert joint[1]["nuisances"]["gain_scale"] == pytest.approx(-0.02926430903895927, abs=1e-12)
+    with pytest.raises(ConfigError, match="scrambling = -1"):
+        Universe("u", scrambling=-1)
