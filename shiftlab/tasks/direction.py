@@ -37,6 +37,7 @@ class Direction(Task):
     raw = 3
     odd = (1,)
     output_names = ("direction_x", "direction_y", "direction_z")
+    output_scale = "unit"
     empty = (0.0, 0.0, 1.0)
     truth_columns = DIRECTION
     observable_label = "cosine of the angle to the beam"

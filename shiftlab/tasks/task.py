@@ -65,6 +65,8 @@ class Task(ABC):
         raw: How many numbers a head gives.
         odd: Columns of the target that change sign where an image is mirrored along y.
         output_names: The stored columns.
+        output_scale: What they are, which says how they are emulated: any ``real`` number (logits, coordinates), a
+            ``positive`` one (energies), parts of a ``sum`` over events (counts), or together a ``unit`` vector.
         empty: Outputs of an event whose image has no voxel: the declared no-information answer
             (unused by voxel-level tasks, where an empty image has lost all its truth).
         truth_columns: Names of the truth columns.
@@ -82,6 +84,7 @@ class Task(ABC):
     raw: ClassVar[int] = 1
     odd: ClassVar[tuple[int, ...]] = ()
     output_names: ClassVar[tuple[str, ...]]
+    output_scale: ClassVar[Literal["real", "positive", "sum", "unit"]] = "real"
     empty: ClassVar[tuple[float, ...]]
     truth_columns: ClassVar[tuple[str, ...]]
     observable_label: ClassVar[str]
@@ -175,6 +178,7 @@ class CountedTask(Task):
     An event without parts adds nothing to any count, so that every event is scored and evaluated.
     """
 
+    output_scale = "sum"
     empty = ()
     truth_columns = ("visible_energy",)
 
