@@ -14,13 +14,20 @@ from shiftlab.bias.sample import Sample
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["event_blocks", "place", "read_nominal", "read_outputs", "universe_blocks"]
+__all__ = ["Events", "event_blocks", "place", "read_nominal", "read_outputs", "universe_blocks"]
+
+Events = slice | npt.NDArray[np.int64]
+"""Some of the evaluated events, by number, in rising order."""
 
 _EVENTS: Final = 2**14
 """Events of one piece: a matrix product over them runs at full speed."""
 
 _NUMBERS: Final = 2**23
 """Most numbers of one piece (64 MiB)."""
+
+
+_SPARSE: Final = 4
+"""Events are picked one by one where reading all that lie between them would read more than this many times more."""
 
 
 def place(data: xr.Dataset, task: str, arm: int, seed: int) -> str:
@@ -48,14 +55,14 @@ def universe_blocks(data: xr.Dataset, events: int, terms: int = 1) -> Iterator[s
         yield slice(start, min(start + step, universes))
 
 
-def read_nominal(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, events: slice) -> Floats:
+def read_nominal(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, events: Events) -> Floats:
     """Return float64 (event, output) of some evaluated events of one head at nominal, all finite."""
     alone = slice(design.nominal, design.nominal + 1)
     return read_outputs(data, sample, arm, seed, design, alone, events)[0].astype(np.float64)
 
 
 def read_outputs(
-    data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, universes: slice, events: slice
+    data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, universes: slice, events: Events
 ) -> npt.NDArray[np.floating]:
     """Return (universe, event, output) of some evaluated events of one head, as stored, all finite.
 
@@ -72,13 +79,20 @@ def read_outputs(
 
 
 def _read(
-    data: xr.Dataset, sample: Sample, arm: int, seed: int, universes: slice, events: slice
+    data: xr.Dataset, sample: Sample, arm: int, seed: int, universes: slice, events: Events
 ) -> npt.NDArray[np.floating]:
     index = sample.index[events]
+    heads = data["output"].isel(arm=arm, seed=seed, universe=universes)
     first, last = int(index[0]), int(index[-1]) + 1
-    chosen = data["output"].isel(arm=arm, seed=seed, universe=universes, event=slice(first, last))
-    outputs: npt.NDArray[np.floating] = chosen.transpose("universe", "event", "output").values
+    if last - first > _SPARSE * len(index):
+        return _array(heads.isel(event=index))
+    outputs = _array(heads.isel(event=slice(first, last)))
     return outputs if last - first == len(index) else outputs[:, index - first]
+
+
+def _array(heads: xr.DataArray) -> npt.NDArray[np.floating]:
+    values: npt.NDArray[np.floating] = heads.transpose("universe", "event", "output").values
+    return values
 
 
 def _refuse(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Mean", "OfSums", "Statistic", "sums_of"]
+__all__ = ["Floats", "Mean", "OfSums", "Statistic", "WithSlopes", "standard_deviation", "sums_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,6 +54,14 @@ class OfSums(Statistic, Protocol):
         """Return the statistic (...) from sums (..., 1 + term): the sum of weights, then those of weight times term."""
 
 
+@runtime_checkable
+class WithSlopes(OfSums, Protocol):
+    """A function of sums that knows its derivative in closed form."""
+
+    def slopes(self, sums: Floats) -> Floats:
+        """Return the derivative with respect to each sum, (..., 1 + term), of ``of_sums``."""
+
+
 def sums_of(statistic: Statistic) -> OfSums | None:
     """Return the statistic if it is a function of sums, else None.
 
@@ -95,3 +103,17 @@ class Mean:
         """Return sum(w x) / sum(w)."""
         mean: Floats = sums[..., 1] / sums[..., 0]
         return mean
+
+    def slopes(self, sums: Floats) -> Floats:
+        """Return -mean / sum(w) and 1 / sum(w)."""
+        return np.stack([-self.of_sums(sums), np.ones(sums.shape[:-1])], axis=-1) / sums[..., :1]
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return the weighted standard deviation of the column over events."""
+        return standard_deviation(outputs[:, self.column], weight)
+
+
+def standard_deviation(values: Floats, weight: Floats) -> float:
+    """Return the weighted standard deviation of ``values`` (event,)."""
+    mean = np.average(values, weights=weight)
+    return float(np.sqrt(np.average((values - mean) ** 2, weights=weight)))

@@ -92,7 +92,7 @@ class ParticleId(ParticleTask):
         return f1_mean(*_sums(confusion(counts, _SIDE)))
 
     def terms(self, outputs: Floats, truth: Floats) -> Floats:
-        """Return right calls, true and called particles of each kind, (..., event, 15): F1 is a function of their sums."""
+        """Return right calls, true and called particles of each kind, (..., event, 15), of whose sums F1 is made."""
         return class_terms(outputs[..., :_COUNTS], _SIDE, made_up=True)
 
     def of_sums(self, sums: Floats) -> Floats:

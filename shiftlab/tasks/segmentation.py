@@ -81,7 +81,7 @@ class Segmentation(VoxelTask):
         return macro_f1(confusion(counts, _SIDE))
 
     def terms(self, outputs: Floats, truth: Floats) -> Floats:
-        """Return right calls, true and called cells of each class, (..., event, 15): the F1 is a function of their sums."""
+        """Return right calls, true and called cells of each class, (..., event, 15), of whose sums F1 is made."""
         return class_terms(outputs[..., :_COUNTS], _SIDE, made_up=False)
 
     def of_sums(self, sums: Floats) -> Floats:
