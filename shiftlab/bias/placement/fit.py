@@ -1,0 +1,206 @@
+"""Maximum a posteriori fit of nuisances, composition and flux to label-free summaries, many samples at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shiftlab.bias.placement.model import Model
+from shiftlab.bias.statistic import Floats
+from shiftlab.errors import DataError
+
+__all__ = ["Fitted", "Whitened", "fit", "hessian", "jacobian", "objective", "whiten"]
+
+_RANK: Final = 1e-8
+"""Eigenvalues of the summaries' correlation below this share of the largest are no information but rounding."""
+
+_STEPS: Final = 60
+_DEFINITE: Final = 0.05
+"""Least eigenvalue of a step's Hessian; the priors alone give 1."""
+
+_LONGEST: Final = 2.0
+"""Longest step of one parameter, in prior standard deviations: an exponential normalisation must not run away."""
+
+_TOLERANCE: Final = 1e-6
+"""Fall of the objective, or square of a step over the posterior standard deviation, below which a fit is done."""
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """The model in summaries that are uncorrelated with variance 1 (for one frozen covariance).
+
+    Attributes:
+        model: The model.
+        transform: (whitened summary, summary).
+        total: (sample, 1 + mode, term, whitened summary).
+    """
+
+    model: Model
+    transform: Floats
+    total: Floats
+
+    @property
+    def size(self) -> int:
+        """Number of independent summaries."""
+        return len(self.transform)
+
+
+def whiten(model: Model, theta: Floats) -> Whitened:
+    """Return the model whitened with its covariance at theta (parameter,).
+
+    Raises:
+        DataError: no summary has any variance.
+    """
+    covariance = model.covariance(theta)
+    scale = np.sqrt(np.diag(covariance))
+    # A summary without variance (the number of events of a hidden universe) holds no information here.
+    seen = scale > 1e-9 * np.sqrt(np.abs(model.library.event_moment).sum(axis=0).diagonal() + 1e-300)
+    if not seen.any():
+        raise DataError("no summary differs between the observed and the simulated sample by more than rounding.")
+    values, vectors = np.linalg.eigh(covariance[np.ix_(seen, seen)] / np.outer(scale[seen], scale[seen]))
+    keep = values > _RANK * values[-1]
+    transform = np.zeros((int(keep.sum()), len(scale)))
+    transform[:, seen] = (vectors[:, keep] / np.sqrt(values[keep])).T / scale[seen]
+    return Whitened(
+        model=model,
+        transform=transform,
+        total=model.library.total[:, :, : model.library.terms] @ transform.T,
+    )
+
+
+def jacobian(white: Whitened, theta: Floats) -> tuple[Floats, Floats]:
+    """Return the expected whitened summaries (toy, summary) and their derivatives (toy, parameter, summary)."""
+    model = white.model
+    sample, modes, term = model.factors(theta)
+    by_term = np.einsum("tc,tm,cmuj->tuj", sample, modes, white.total, optimize=True)
+    parts = [model.slopes(theta) @ by_term]
+    floating = np.flatnonzero(model.width)
+    if len(floating):
+        each = np.einsum("tm,tu,cmuj->tcj", modes, term, white.total[floating], optimize=True)
+        parts.append(each * (sample * model.width)[:, floating, None])
+    if model.float_modes:
+        parts.append(np.einsum("tc,tu,cmuj->tmj", sample, term, white.total[:, 1:], optimize=True))
+    return np.einsum("tu,tuj->tj", term, by_term), np.concatenate(parts, axis=1)
+
+
+def objective(white: Whitened, observed: Floats, theta: Floats) -> Floats:
+    """Return chi2 + theta^2, (toy,): minus twice the log of the posterior, up to a constant.
+
+    Args:
+        white: The whitened model.
+        observed: (toy or 1, whitened summary).
+        theta: (toy, parameter).
+    """
+    sample, modes, term = white.model.factors(theta)
+    weights = np.einsum("tc,tm,tu->tcmu", sample, modes, term).reshape(len(theta), -1)
+    residual = observed - weights @ white.total.reshape(weights.shape[1], -1)
+    return np.asarray((residual**2).sum(axis=1) + (theta**2).sum(axis=1))
+
+
+def _gradient(white: Whitened, observed: Floats, theta: Floats) -> tuple[Floats, Floats]:
+    """Return half the gradient of the objective (toy, parameter) and the derivatives (toy, parameter, summary)."""
+    expected, slopes = jacobian(white, theta)
+    return theta - np.einsum("tpj,tj->tp", slopes, observed - expected), slopes
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Most likely parameters of each sample.
+
+    Attributes:
+        theta: (toy, parameter).
+        chi2: (toy,), of the summaries.
+        penalty: (toy,), theta^2: what the priors add.
+        converged: Bool (toy,): the fit was done before the steps ran out.
+    """
+
+    theta: Floats
+    chi2: Floats
+    penalty: Floats
+    converged: npt.NDArray[np.bool_]
+
+    @property
+    def objective(self) -> Floats:
+        """(toy,): chi2 + penalty, what was minimised."""
+        return self.chi2 + self.penalty
+
+
+def fit(white: Whitened, observed: Floats, start: Floats) -> Fitted:
+    """Minimise the objective by Gauss-Newton steps with Levenberg's damping, all samples at once.
+
+    Args:
+        white: The whitened model.
+        observed: (toy, whitened summary).
+        start: (toy, parameter). One-sided nuisances should not start at 0, where their slope may vanish.
+    """
+    theta, bounded = start.copy(), white.model.bounded
+    value = objective(white, observed, theta)
+    damping = np.zeros(len(theta))
+    done = np.zeros(len(theta), dtype=np.bool_)
+    for _ in range(_STEPS):
+        half, slopes = _gradient(white, observed, theta)
+        hessian = _curvature(white, observed, theta, slopes)
+        active = bounded & (theta <= 0.0) & (half >= 0.0)
+        half = np.where(active, 0.0, half)
+        hessian = np.where(active[:, :, None] | active[:, None, :], np.eye(theta.shape[1]), hessian)
+        diagonal = np.einsum("tpp->tp", hessian)
+        damped = hessian + np.eye(theta.shape[1]) * (damping[:, None] * diagonal)[:, None, :]
+        step = -np.linalg.solve(damped, half[:, :, None])[:, :, 0]
+        step *= np.minimum(1.0, _LONGEST / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
+        trial = np.where(bounded, np.maximum(theta + step, 0.0), theta + step)
+        found = objective(white, observed, trial)
+        better = (found <= value + 1e-10 * np.abs(value)) & ~done
+        done |= ((trial - theta) ** 2 * diagonal).max(axis=1) < _TOLERANCE
+        done |= better & (value - found < _TOLERANCE)
+        theta = np.where(better[:, None], trial, theta)
+        value = np.where(better, found, value)
+        damping = np.where(better, damping / 10.0, np.maximum(10.0 * damping, 1e-3))
+        damping[damping < 1e-6] = 0.0
+        if done.all():
+            break
+    chi2 = ((observed - jacobian(white, theta)[0]) ** 2).sum(axis=1)
+    return Fitted(theta, chi2, (theta**2).sum(axis=1), done)
+
+
+def _curvature(white: Whitened, observed: Floats, theta: Floats, slopes: Floats) -> Floats:
+    """Return half the second derivative with the even responses, positive definite, (toy, parameter, parameter).
+
+    The bend of the even responses is -2 residual . even on the diagonal; where it makes the matrix indefinite, only
+    the nuisances that it stiffens keep it.
+    """
+    sample, modes, _ = white.model.factors(theta)
+    even = np.einsum("tc,tm,cmuj->tuj", sample, modes, white.total[:, :, 2::2], optimize=True)
+    residual = observed - jacobian(white, theta)[0]
+    bend = np.zeros_like(theta)
+    bend[:, : even.shape[1]] = -2.0 * np.einsum("tj,tuj->tu", residual, even)
+    plain = slopes @ slopes.transpose(0, 2, 1) + np.eye(theta.shape[1])
+    full = plain + np.eye(theta.shape[1]) * bend[:, None, :]
+    definite = np.linalg.eigvalsh(full)[:, 0] > _DEFINITE
+    stiffened = plain + np.eye(theta.shape[1]) * np.maximum(bend, 0.0)[:, None, :]
+    return np.where(definite[:, None, None], full, stiffened)
+
+
+def hessian(white: Whitened, observed: Floats, theta: Floats) -> Floats:
+    """Return half the second derivative of the objective, (parameter, parameter): the inverse posterior covariance.
+
+    Central differences of the closed gradient: even responses, and products of composition, flux and nuisances, are in
+    it. Where it is not positive definite, the Gauss-Newton form stands in.
+
+    Args:
+        white: The whitened model.
+        observed: (whitened summary,).
+        theta: (parameter,).
+    """
+    step = 1e-4
+    shifts = np.eye(len(theta)) * step
+    up, _ = _gradient(white, observed[None], theta + shifts)
+    down, _ = _gradient(white, observed[None], theta - shifts)
+    matrix = (up - down) / (2.0 * step)
+    matrix = (matrix + matrix.T) / 2.0
+    if np.linalg.eigvalsh(matrix)[0] <= 0.0:
+        _, slopes = jacobian(white, theta[None])
+        matrix = slopes[0] @ slopes[0].T + np.eye(len(theta))
+    return np.asarray(matrix, dtype=np.float64)

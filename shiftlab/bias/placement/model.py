@@ -1,0 +1,210 @@
+"""What summaries a sample of given nuisances, composition and flux should have, and with what covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shiftlab.bias.placement.library import Library
+from shiftlab.bias.placement.summaries import Summaries
+from shiftlab.bias.statistic import Floats
+from shiftlab.errors import ConfigError, DataError, UnknownNameError
+
+__all__ = ["Model", "Observed", "build_model", "hidden_sample", "observe"]
+
+_RATIO: Final = 4.0
+"""Largest factor by which a universe is taken to change the variance of a summary."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Summaries of the sample that is to be placed.
+
+    Attributes:
+        value: (summary,), sums over its events.
+        hidden: Name of the hidden universe when the sample's events are those of the simulation, else empty.
+    """
+
+    value: Floats
+    hidden: str = ""
+
+
+def observe(summaries: Summaries, columns: Mapping[str, npt.ArrayLike], weight: Floats | None = None) -> Observed:
+    """Return the summaries of an independent sample (data), from its label-free columns (event,)."""
+    values = summaries.values(columns)
+    return Observed(values.sum(axis=0) if weight is None else np.asarray(weight @ values, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Expected summaries as a function of the parameters theta, each with a unit-normal prior.
+
+    theta holds the detector's nuisances, then the logarithm of the normalisation of each floating simulated sample in
+    units of its prior width, then the amplitudes of the floating flux modes. With e_c the number of expected events
+    per simulated one, the expectation is sum_c e_c exp(s_c a_c) sum_m (1, t)_m sum_u (1, z, z^2)_u total[c, m, u]: a
+    nuisance acts on each sample and flux mode in its own way, but nuisances do not interact with each other.
+
+    Attributes:
+        library: The simulation.
+        exposure: (sample,), expected events per unit of generator weight.
+        width: (sample,), prior relative width of the normalisation; 0 where it does not float.
+        float_modes: The flux modes float.
+        observed_hidden: Position on the term axis of the hidden universe to be placed, -1 for independent data.
+        extra: (summary, summary), a further covariance, of interactions between nuisances for example.
+    """
+
+    library: Library
+    exposure: Floats
+    width: Floats
+    float_modes: bool
+    observed_hidden: int
+    extra: Floats
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order of theta."""
+        composition = [f"composition {self.library.samples[c]}" for c in np.flatnonzero(self.width)]
+        modes = [f"flux {mode}" for mode in self.library.modes] if self.float_modes else []
+        return (*self.library.nuisances, *composition, *modes)
+
+    @property
+    def bounded(self) -> npt.NDArray[np.bool_]:
+        """Bool (parameter,): parameters that are 0 or more."""
+        bounded = np.zeros(len(self.parameters), dtype=np.bool_)
+        bounded[: len(self.library.nuisances)] = self.library.one_sided
+        return bounded
+
+    def factors(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return e_c exp(s_c a_c) (toy, sample), (1, t) (toy, 1 + mode) and (1, z, z^2) (toy, term)."""
+        nuisances = len(self.library.nuisances)
+        floating = np.flatnonzero(self.width)
+        log = np.zeros((len(theta), len(self.exposure)))
+        log[:, floating] = theta[:, nuisances : nuisances + len(floating)] * self.width[floating]
+        modes = np.zeros((len(theta), self.library.total.shape[1]))
+        modes[:, 0] = 1.0
+        if self.float_modes:
+            modes[:, 1:] = theta[:, nuisances + len(floating) :]
+        term = np.ones((len(theta), self.library.terms))
+        term[:, 1::2] = theta[:, :nuisances]
+        term[:, 2::2] = theta[:, :nuisances] ** 2
+        return self.exposure * np.exp(log), modes, term
+
+    def slopes(self, theta: Floats) -> Floats:
+        """Return the derivative of (1, z, z^2) by each nuisance, (toy, nuisance, term)."""
+        nuisances = len(self.library.nuisances)
+        slope = np.zeros((len(theta), nuisances, self.library.terms))
+        each = np.arange(nuisances)
+        slope[:, each, 1 + 2 * each] = 1.0
+        slope[:, each, 2 + 2 * each] = 2.0 * theta[:, :nuisances]
+        return slope
+
+    def expected(self, theta: Floats) -> Floats:
+        """Return the expected summaries, (toy, summary), of theta (toy, parameter)."""
+        sample, modes, term = self.factors(theta)
+        total = self.library.total[:, :, : self.library.terms]
+        by_term = np.einsum("tc,tm,cmuj->tuj", sample, modes, total, optimize=True)
+        return np.einsum("tu,tuj->tj", term, by_term)
+
+    def covariance(self, theta: Floats) -> Floats:
+        """Return the covariance of observed minus expected summaries at theta (parameter,), (summary, summary).
+
+        Statistical error of the data (Poisson, expected, so that it does not follow the data's own fluctuations) and
+        of the simulation (with the responses' error), the unknown realisation of frozen maps, and ``extra``. For a
+        hidden universe of the simulation's own events all that both sides share cancels.
+        """
+        sample, modes, term = self.factors(theta[None])
+        size = self.library.moment.shape[2]
+        total = np.zeros((size, size)) + self.extra
+        for c in range(len(self.exposure)):
+            vector = self._stack(sample[0, c], term[0], c)
+            total += np.einsum("u,ujvk,v->jk", vector, self.library.moment[c], vector, optimize=True)
+        if self.observed_hidden < 0:
+            total += self._data(sample[0], modes[0], term[0])
+        for throws in self.library.maps.values():
+            scatter = np.einsum("c,tcj->tj", sample[0], throws)
+            total += scatter.T @ scatter / (len(throws) - 1)
+        return total
+
+    def _stack(self, sample: float, term: Floats, c: int) -> Floats:
+        """Return the weights with which sample c's sums enter expected minus observed, (term with hidden,)."""
+        vector = np.zeros(self.library.moment.shape[1])
+        vector[: self.library.terms] = sample * term
+        if self.observed_hidden >= 0:
+            vector[self.observed_hidden] = -self.exposure[c]
+        return vector
+
+    def _data(self, sample: Floats, modes: Floats, term: Floats) -> Floats:
+        """Return the Poisson covariance of data: nominal correlations, variances of the universe."""
+        spread = self.library.spread[:, :, : self.library.terms]
+        nominal = np.einsum("c,cj->j", sample, spread[:, 0, 0])
+        shifted = np.einsum("c,m,u,cmuj->j", sample, modes, term, spread, optimize=True)
+        ratio = np.divide(shifted, nominal, out=np.ones_like(nominal), where=nominal > 0.0)
+        root = np.sqrt(np.clip(ratio, 1.0 / _RATIO, _RATIO))
+        return np.asarray(np.einsum("c,cjk->jk", sample, self.library.event_moment) * np.outer(root, root))
+
+
+def build_model(
+    library: Library,
+    *,
+    observed: Observed,
+    exposure: Mapping[str, float] | None = None,
+    composition: float | Mapping[str, float] = 0.2,
+    float_modes: bool = True,
+    extra: Floats | None = None,
+) -> Model:
+    """Return the model of an observed sample.
+
+    Args:
+        library: The simulation.
+        observed: The sample to be placed. Of a hidden universe of the simulation's own events composition and flux
+            are known, and neither floats.
+        exposure: Expected number of events per simulated sample at nominal; by default the observed number of events,
+            in the proportions of the simulation.
+        composition: Prior relative width of the normalisation of every simulated sample, or of each; 0: known.
+        float_modes: Whether the flux modes float. They float beside the detector unless the flux is known.
+        extra: (summary, summary), a further covariance.
+
+    Raises:
+        ConfigError: an exposure or a width that is not allowed.
+        UnknownNameError: a sample that the library does not hold.
+    """
+    hidden = library.position(observed.hidden) if observed.hidden else -1
+    size = len(library.summaries.names)
+    if observed.value.shape != (size,):
+        raise DataError(f"the observed sample has {observed.value.shape} summaries, the simulation {(size,)}.")
+    if hidden >= 0:
+        events, width = library.weight, np.zeros(len(library.samples))
+    else:
+        share = library.weight / library.weight.sum() * observed.value[0]
+        events = np.array(_by_sample("exposure", exposure or {}, library, share))
+        default = composition if isinstance(composition, int | float) else 0.0
+        given = {} if isinstance(composition, int | float) else composition
+        width = np.array(_by_sample("composition", given, library, np.full(len(share), default)))
+    if not (np.isfinite(events).all() and (events >= 0.0).all() and events.sum() > 0.0):
+        raise ConfigError(f"exposure = {events.tolist()}: allowed are numbers of events from 0, not all 0.")
+    if not (np.isfinite(width).all() and (width >= 0.0).all()):
+        raise ConfigError(f"composition = {width.tolist()}: allowed are relative widths from 0.")
+    return Model(
+        library=library,
+        exposure=events / library.weight,
+        width=width,
+        float_modes=float_modes and hidden < 0 and bool(library.modes),
+        observed_hidden=hidden,
+        extra=np.zeros((size, size)) if extra is None else extra,
+    )
+
+
+def hidden_sample(library: Library, name: str) -> Observed:
+    """Return a hidden universe of the simulation's own events as the sample to be placed."""
+    return Observed(library.total[:, 0, library.position(name)].sum(axis=0), name)
+
+
+def _by_sample(key: str, given: Mapping[str, float], library: Library, default: Floats) -> list[float]:
+    for name in given:
+        if name not in library.samples:
+            raise UnknownNameError(f"sample in {key}", name, library.samples)
+    return [float(given.get(name, value)) for name, value in zip(library.samples, default, strict=True)]

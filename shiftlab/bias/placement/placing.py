@@ -1,0 +1,178 @@
+"""Where is the data? The most likely universe of an unlabelled sample, and the biases to be expected there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from shiftlab.bias.covariance import Part
+from shiftlab.bias.placement.degenerate import directions, pairs
+from shiftlab.bias.placement.expected import Expected, Residual, check_parts, expected_bias, residual_term
+from shiftlab.bias.placement.fit import Fitted, Whitened, fit, hessian, whiten
+from shiftlab.bias.placement.goodness import Goodness, goodness
+from shiftlab.bias.placement.model import Model, Observed
+from shiftlab.bias.placement.posterior import posterior, quantiles
+from shiftlab.bias.placement.shrink import shrunk
+from shiftlab.bias.statistic import Floats
+from shiftlab.errors import RunError
+
+__all__ = ["Placement", "place"]
+
+_ROUNDS: Final = 3
+"""Times that the covariance is taken at the last most likely values; further rounds change nothing that is quoted."""
+
+_OTHER: Final = 4.0
+"""Objective above the best at which another minimum still counts: two standard deviations."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a sample was placed.
+
+    Attributes:
+        parameters: Names: nuisances in sigma, composition in prior widths, flux modes in amplitudes.
+        value: (parameter,), most likely.
+        covariance: (parameter, parameter), posterior.
+        interval: (4, parameter), low95, low68, high68, high95.
+        goodness: Of the fit.
+        rejected: The catalogue does not explain the sample (p below the level): intervals of the parameters have no
+            meaning, and of the expected biases only the widened ones may be looked at.
+        other: (minimum, parameter), other most likely values that cannot be told apart from the quoted ones.
+        effective: Share of effective posterior draws; below 0.1 the intervals are rough.
+        expected: Expected bias per task; None without responses of tasks.
+        residual: The residual term; None without responses of tasks.
+    """
+
+    parameters: tuple[str, ...]
+    value: Floats
+    covariance: Floats
+    interval: Floats
+    goodness: Goodness
+    rejected: bool
+    other: Floats
+    effective: float
+    expected: Expected | None
+    residual: Residual | None
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per parameter: value, 68% and 95% interval, and sigma (prior 1)."""
+        low95, low, high, high95 = self.interval
+        columns = {"parameter": self.parameters, "value": self.value, "lo": low, "hi": high}
+        return pd.DataFrame({**columns, "lo95": low95, "hi95": high95, "sigma": np.sqrt(np.diag(self.covariance))})
+
+    def directions(self) -> pd.DataFrame:
+        """Return the combinations of parameters, the least known first; see ``degenerate.directions``."""
+        return directions(self.parameters, self.covariance)
+
+    def pairs(self) -> pd.DataFrame:
+        """Return strongly correlated pairs of parameters; see ``degenerate.pairs``."""
+        return pairs(self.parameters, self.covariance)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the answer as plain values."""
+        unknown = self.directions()
+        return {
+            "rejected": self.rejected,
+            "p_value": self.goodness.p_value,
+            "chi2": self.goodness.chi2,
+            "effective_dof": self.goodness.effective_dof,
+            "parameters": self.table().to_dict(orient="records"),
+            "not_measured": unknown.loc[~unknown["measured"], ["combination", "sigma"]].to_dict(orient="records"),
+            "expected_bias": [] if self.expected is None else self.expected.table().to_dict(orient="records"),
+        }
+
+
+def place(
+    model: Model,
+    observed: Observed,
+    *,
+    parts: Sequence[Part] = (),
+    tasks: Sequence[str] = (),
+    level: float = 0.01,
+    toys: int = 500,
+    seed: int = 0,
+) -> Placement:
+    """Find the most likely universe of a sample, say whether there is one, and what biases it has.
+
+    Args:
+        model: From ``build_model``.
+        observed: The sample's summaries.
+        parts: Responses of the tasks to the nuisances (``covariance.odd_even``), and to composition or flux where a
+            part has the parameter's name.
+        tasks: Names of the tasks.
+        level: p-value below which the catalogue is rejected.
+        toys: Number of toys behind the p-value; 0 for the asymptotic one.
+        seed: Of toys and draws.
+
+    Raises:
+        DataError: a nuisance has no part.
+        RunError: the fit does not converge.
+    """
+    if parts:
+        check_parts(model.library.nuisances, parts, tasks)
+    white, target, fitted = _fit(model, observed)
+    minima = _minima(white, target[0], fitted)
+    drawn = posterior(white, target[0], minima, seed)
+    found = goodness(white, fitted, toys=toys, seed=seed)
+    residual = residual_term(white, fitted.theta[0], parts, found) if parts else None
+    expected = None if residual is None else expected_bias(model.parameters, drawn, parts, tasks, residual)
+    return Placement(
+        parameters=model.parameters,
+        value=fitted.theta[0],
+        covariance=drawn.covariance,
+        interval=quantiles(drawn.theta, drawn.weight),
+        goodness=found,
+        rejected=found.p_value < level,
+        other=minima[1:],
+        effective=drawn.effective,
+        expected=expected,
+        residual=residual,
+    )
+
+
+def _fit(model: Model, observed: Observed) -> tuple[Whitened, Floats, Fitted]:
+    """Return the whitened model, the whitened sample (1, summary) and all minima, the best first."""
+    model = shrunk(model)
+    theta = np.zeros(len(model.parameters))
+    starts = _starts(model)
+    for _ in range(_ROUNDS):
+        white = whiten(model, theta)
+        target = (white.transform @ observed.value)[None]
+        fitted = fit(white, np.repeat(target, len(starts), axis=0), starts)
+        order = np.argsort(fitted.objective, kind="stable")
+        theta = fitted.theta[order[0]]
+        starts = np.concatenate([theta[None], _starts(model)])
+    best = Fitted(*(getattr(fitted, name)[order] for name in Fitted.__dataclass_fields__))
+    if not best.converged[0]:
+        raise RunError("the placement fit did not converge; are responses of the summaries much larger than they are?")
+    return white, target, best
+
+
+def _starts(model: Model) -> Floats:
+    """Return where to begin, (start, parameter): near nominal, and far out where an even response may turn back."""
+    size = len(model.parameters)
+    near = np.where(model.bounded, 0.3, 0.0)
+    starts = [near]
+    library = model.library
+    error = np.sqrt(np.einsum("cjj->j", library.event_moment)) + 1e-300
+    for k in range(len(library.nuisances)):
+        odd, even = (np.linalg.norm(library.total[:, 0, 1 + 2 * k + i].sum(axis=0) / error) for i in range(2))
+        # z and -odd / even - z have the same response where both point the same way.
+        if 6.0 * even > odd and not library.one_sided[k]:
+            starts += [near + strength * np.eye(size)[k] for strength in (-2.5, -1.0, 1.0, 2.5)]
+    return np.stack(starts)
+
+
+def _minima(white: Whitened, target: Floats, fitted: Fitted) -> Floats:
+    """Return the best minimum and others within two standard deviations of it, apart from each other, (minimum, ...)."""
+    curvature = hessian(white, target, fitted.theta[0])
+    kept = [fitted.theta[0]]
+    for theta, value in zip(fitted.theta, fitted.objective, strict=True):
+        apart = min(float((theta - one) @ curvature @ (theta - one)) for one in kept)
+        if value - fitted.objective[0] < _OTHER and apart > 1.0:
+            kept.append(theta)
+    return np.array(kept)

@@ -1,0 +1,67 @@
+"""Shrinkage of simulated responses towards zero in the directions in which they are event noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from scipy.linalg import eigh
+
+from shiftlab.bias.placement.fit import whiten
+from shiftlab.bias.placement.model import Model
+from shiftlab.bias.statistic import Floats
+
+__all__ = ["shrunk"]
+
+_RIDGE: Final = 1e-9
+"""Added to the noise of each term, relative to the largest, so that copies of a term do no harm."""
+
+
+def shrunk(model: Model) -> Model:
+    """Return the model with simulated responses freed of what event noise adds to their size.
+
+    A noisy response is longer than the true one, and the excess would count as knowledge: of a combination of
+    nuisances that moves nothing at all, noise alone seems to measure something. The matrix estimate of Efron and
+    Morris (Biometrika 59 (1972) 335), B = (1 - N G^-1)_+, takes it away. G is the Gram matrix of the odd and even
+    responses and N its part from event noise, both in the metric of the covariance, and only in what composition and
+    flux cannot imitate, for that is where nuisances are measured. Of a hidden universe of the simulation's own events
+    the noise is shared and nothing is shrunk.
+    """
+    if model.observed_hidden >= 0:
+        return model
+    library = model.library
+    transform = whiten(model, np.zeros(len(model.parameters))).transform
+    free = transform - _imitated(model, transform) @ transform
+    raw = np.einsum("c,cuj->uj", model.exposure, library.total[:, 0, 1 : library.terms])
+    response = raw @ free.T
+    moment = np.einsum("c,cujvk->ujvk", model.exposure**2, library.moment)[1 : library.terms, :, 1 : library.terms]
+    noise = np.einsum("ujvk,jk->uv", moment, free.T @ free)
+    kept = _kept(response @ response.T, noise)
+    # Back to the summaries' own units: only the part that the transform sees is changed.
+    back = np.linalg.pinv(transform) @ free
+    change = np.einsum("uv,cmvj,ij->cmui", kept - np.eye(len(kept)), library.total[:, :, 1 : library.terms], back)
+    total = library.total.copy()
+    total[:, :, 1 : library.terms] += change
+    return replace(model, library=replace(library, total=total))
+
+
+def _imitated(model: Model, transform: Floats) -> Floats:
+    """Return the projector on what composition and flux modes can imitate, (whitened summary, whitened summary)."""
+    library = model.library
+    floating = library.total[model.width > 0.0, 0, 0]
+    modes = np.einsum("c,cmj->mj", model.exposure, library.total[:, 1:, 0]) if model.float_modes else floating[:0]
+    rows = np.concatenate([floating, modes]) @ transform.T
+    if not len(rows):
+        return np.zeros((len(transform), len(transform)))
+    basis, size, _ = np.linalg.svd(rows.T, full_matrices=False)
+    basis = basis[:, size > 1e-9 * size[0]]
+    return np.asarray(basis @ basis.T)
+
+
+def _kept(gram: Floats, noise: Floats) -> Floats:
+    """Return (1 - N G^-1) with negative eigenvalues set to zero, (term, term)."""
+    ridge = noise + np.eye(len(noise)) * _RIDGE * np.diag(noise).max()
+    ratio, vectors = eigh(gram, ridge)
+    factor = np.clip(1.0 - 1.0 / np.maximum(ratio, 1e-300), 0.0, None)
+    return np.asarray(ridge @ (vectors * factor) @ vectors.T)
