@@ -83,6 +83,26 @@ def test_a_key_given_on_the_command_line_wins_over_the_files(words):
     assert changed.universes.strengths == ()
 
 
+def test_universes_can_be_drawn_otherwise(words):
+    """Response curves that end where physics ends; independent scramblings; a prior with correlations."""
+    curves = study(words, "universes=curves").universes
+    assert curves.strengths == (-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0)
+    assert curves.unphysical == "leave_out"
+    drawn = study(words, "universes=multisim", "universes.correlations={gain_scale+lifetime_tau: 0.5}").universes
+    assert (drawn.joint, drawn.scramblings) == (128, 8)
+    assert drawn.correlations == {"gain_scale+lifetime_tau": 0.5}
+    assert study(words, "universes.draws=independent", "universes.joint=7").universes.joint == 7
+
+
+def test_a_study_that_asks_for_nothing_new_has_the_identity_it_always_had(words):
+    """Runs are resumed by it."""
+    plain = study(words).identity()
+    assert set(plain["universes"]) == {"strengths", "only", "throws", "joint", "mip", "exact"}
+    assert study(words, "universes.draws=sobol", "universes.scramblings=1").identity() == plain
+    other = study(words, "universes.draws=independent").identity()
+    assert other["universes"] == plain["universes"] | {"draws": "independent"}
+
+
 @pytest.mark.parametrize("word", ["arms=classic", "arms=[classic]", "arms.names=[classic]"])
 def test_a_registered_name_may_stand_for_an_option(words, word):
     assert study(words, word).arms.names == ("classic",)
@@ -118,7 +138,17 @@ def test_the_identity_is_plain_json_though_a_detector_may_have_no_ceiling(words)
         ("arms.names=[]", "arms.names: empty;"),
         ("arms.seeds=[0,0]", "arms.seeds: 0 is given more than once."),
         ("universes=unisims", "unknown universes 'unisims'. Did you mean 'unisim'?"),
-        ("universes.joint=3", "universes.joint: 3 is given; they come in pairs"),
+        ("universes.joint=3", "universes.joint: 3 joint universes are asked for; an even number, since they come in"),
+        ("universes.draws=random", "universes.draws: 'random' is given; one of sobol, independent is wanted."),
+        ("universes.scramblings=4", "universes.joint: scramblings = 4 is given; 1, or at least 8, is wanted"),
+        ("universes.scramblings=8", "universes.joint: 8 joint universes are asked for; a multiple of 16"),
+        ("universes.strengths=[0,1]", "universes.strengths: 0 is given; that is the nominal universe"),
+        ("universes.strengths=[-2,2]", "universes.strengths: [-2, 2] is given; the covariance of the tasks is made of"),
+        ("universes.strengths=[-3,1]", "universes.strengths: dead_channels_fraction at -3 sigma"),
+        ("universes.unphysical=clip", "universes.unphysical: 'clip' is given; one of error, leave_out is wanted."),
+        ("universes.correlations={gain_scale: 0.5}", "universes.correlations: 'gain_scale' must name two different"),
+        ("universes.correlations={gain_scale+noise_enc: 1}", "universes.correlations: 'gain_scale+noise_enc' = 1.0;"),
+        ("universes.correlations={gain_scale+noise: 0.5}", "universes.correlations: unknown nuisance in correlations 'noise'."),
         ("universes.strengths=1", "universes.strengths: 1 is given; a list"),
         ("injected.gain_scael=1", "injected: unknown nuisance 'gain_scael'. Did you mean 'gain_scale'?"),
         ("injected.gain_scale=9", "injected.gain_scale: 9 is given; at most 5.0 is wanted."),

@@ -210,8 +210,8 @@ class Design:
         """Return how the joint universes were drawn, so what of them is independent.
 
         ``independent``: every universe. ``antithetic``: every pair (about nominal, since the mean of a pair has no
-        odd part). Pairs of one Sobol sequence fill the prior more evenly than independent ones, so that an interval
-        from resampling them is too wide, not too narrow. ``scramblings``: every scrambling as a whole; the mean over
+        odd part). Pairs of one Sobol sequence fill the prior more evenly than independent ones, so that their spread
+        overstates the error of a mean over many of them: intervals are conservative (see ``units``). ``scramblings``: every scrambling as a whole; the mean over
         its universes is one number, and the spread of these numbers is the error.
 
         Raises:
@@ -232,6 +232,11 @@ class Design:
 
     def units(self, recalibrate: str, least: int = 2) -> tuple[tuple[int, ...], ...]:
         """Return the joint universes in groups that are independent of each other: what a resampling may draw.
+
+        The second moment about nominal is the mean over these groups of a number that each gives, so that its interval
+        is the mean +- t s / sqrt(groups), t Student's. Measured for nine nuisances (300 experiments each) where 0.68 is
+        claimed: 64 independent universes cover 0.65, 256 0.68; 8 scramblings 0.68; the pairs of one Sobol sequence 0.66
+        (8 pairs), 0.87 (32) and 1.00 (128): conservative, since the error is that much smaller than it seems.
 
         Args:
             recalibrate: none, mip or exact.

@@ -217,7 +217,7 @@ def _check_correlations(plan: UniversePlan, detector: Recorder, mistakes: list[s
     try:
         correlation_matrix([nuisance.name for nuisance in detector.nuisances], plan.correlations)
     except ConfigError as error:
-        mistakes.append(f"universes.{str(error).removeprefix('universes.')}")
+        mistakes.append(f"universes.correlations: {str(error).removeprefix('correlations: ')}")
 
 
 def _check_nuisances(study: StudyConfig, detector: Recorder, mistakes: list[str]) -> None:

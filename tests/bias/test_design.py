@@ -162,7 +162,7 @@ def test_too_few_universes_are_refused_with_the_number_that_is_needed(toys: Any)
     with pytest.raises(DataError, match=r"at least 20 antithetic pairs; the responses hold 6 .*universes.joint=40"):
         _design(toys, _joint(toys, 1, 6)).units("none", least=20)
     seven = read_design({"t": _numbered(toys, _joint(toys, 7, 2), 7)})
-    with pytest.raises(DataError, match=r"at least 8 Sobol scramblings; the responses hold 7 .*universes.scramblings=8"):
+    with pytest.raises(DataError, match=r"at least 8 Sobol scramblings; the responses hold 7 .*scramblings=8"):
         seven.units("none")
     with pytest.raises(DataError, match="no joint universes"):
         _design(toys, [toys.nominal]).units("none")

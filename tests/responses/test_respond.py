@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from shiftlab.detector import Universe
+from shiftlab.bias.design import read_design
+from shiftlab.detector import Universe, multisim
 from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.events import read
 from shiftlab.responses import AnalysisSelection, Responses, respond
@@ -48,6 +49,23 @@ def test_outputs_have_the_promised_dimensions_and_types(reference, events):
     assert reference.universes == ("nominal", "gain_scale+1", "noise_enc+1", "gain_scale+1_mip")
     assert not data["evaluated"].values[2]  # photon + protons
     assert data.attrs["statistic"] == "mean(reco/true - 1)"
+
+
+def test_the_store_keeps_scramblings_and_the_prior(run, pixel_lar, reference):
+    """And says nothing of a prior where nuisances are independent, so that older plans stay the same."""
+    pairs = {"gain_scale+lifetime_tau": 0.5}
+    joint = multisim(pixel_lar, 16, seed=1, scramblings=8, correlations=pairs)[:3]
+    responses = run(universes=joint, correlations=pairs)
+    design = read_design(responses.datasets)
+    assert design.scrambling.tolist() == [0, 1, 1, 2]
+    assert design.prior_among(["lifetime_tau", "gain_scale"]).tolist() == [[1.0, 0.5], [0.5, 1.0]]
+    assert np.count_nonzero(design.prior) == len(design.nuisances) + 2
+    assert responses.attrs["correlations"] == pairs
+    assert "correlations" not in reference.attrs
+    assert "prior_correlation" not in reference.task("energy").coords
+    assert not reference.task("energy")["scrambling"].values.any()
+    with pytest.raises(ConfigError, match="Did you mean 'gain_scale'"):
+        run(correlations={"gain_scal+lifetime_tau": 0.5})
 
 
 def test_a_larger_gain_gives_more_energy_and_the_muon_calibration_takes_it_back(reference):

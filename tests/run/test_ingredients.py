@@ -44,6 +44,26 @@ def test_the_two_joint_universes_of_a_pair_are_opposite(plan, pixels):
     assert one.throw == other.throw
 
 
+def test_joint_universes_are_drawn_as_the_plan_says(plan, pixels):
+    wider = replace(plan.universes, joint=16, scramblings=8, correlations={"gain_scale+lifetime_tau": 0.9})
+    joint = [u for u in make_universes(replace(plan, universes=wider), pixels) if u.group == "multisim"]
+    assert [u.scrambling for u in joint] == [number for number in range(1, 9) for _ in range(2)]
+    assert sum(u.value("gain_scale") * u.value("lifetime_tau") > 0 for u in joint) > 8
+    alone = replace(plan.universes, joint=3, draws="independent")
+    throws = [u.throw for u in make_universes(replace(plan, universes=alone), pixels) if u.group == "multisim"]
+    assert len(set(throws)) == 3
+
+
+def test_strengths_beyond_physics_are_left_out_where_the_plan_says_so(plan, pixels):
+    wide = replace(plan.universes, strengths=(-30.0, 1.0), only=("gain_scale",), joint=0, mip=("gain_scale",))
+    with pytest.raises(ConfigError, match="scale"):
+        make_universes(replace(plan, universes=wide), pixels)
+    less = replace(wide, unphysical="leave_out")
+    assert [u.name for u in make_universes(replace(plan, universes=less), pixels)] == [
+        *("nominal", "gain_scale+1", "injected", "gain_scale+1_mip", "injected_mip")
+    ]
+
+
 def test_frozen_maps_get_their_throws_in_pairs(plan, pixels):
     wider = replace(plan.universes, only=("gain_spread",), throws={"gain_spread": 4}, mip=())
     universes = [u for u in make_universes(replace(plan, universes=wider), pixels) if u.group == "unisim"]
