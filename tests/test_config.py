@@ -148,7 +148,10 @@ def test_the_identity_is_plain_json_though_a_detector_may_have_no_ceiling(words)
         ("universes.unphysical=clip", "universes.unphysical: 'clip' is given; one of error, leave_out is wanted."),
         ("universes.correlations={gain_scale: 0.5}", "universes.correlations: 'gain_scale' must name two different"),
         ("universes.correlations={gain_scale+noise_enc: 1}", "universes.correlations: 'gain_scale+noise_enc' = 1.0;"),
-        ("universes.correlations={gain_scale+noise: 0.5}", "universes.correlations: unknown nuisance in correlations 'noise'."),
+        (
+            "universes.correlations={gain_scale+noise: 0.5}",
+            "universes.correlations: unknown nuisance in correlations 'noise'.",
+        ),
         ("universes.strengths=1", "universes.strengths: 1 is given; a list"),
         ("injected.gain_scael=1", "injected: unknown nuisance 'gain_scael'. Did you mean 'gain_scale'?"),
         ("injected.gain_scale=9", "injected.gain_scale: 9 is given; at most 5.0 is wanted."),

@@ -209,10 +209,10 @@ class Design:
     def sampling(self, recalibrate: str) -> Sampling:
         """Return how the joint universes were drawn, so what of them is independent.
 
-        ``independent``: every universe. ``antithetic``: every pair (about nominal, since the mean of a pair has no
-        odd part). Pairs of one Sobol sequence fill the prior more evenly than independent ones, so that their spread
-        overstates the error of a mean over many of them: intervals are conservative (see ``units``). ``scramblings``: every scrambling as a whole; the mean over
-        its universes is one number, and the spread of these numbers is the error.
+        ``independent``: every universe. ``antithetic``: every pair (about nominal, since the mean of a pair has no odd
+        part); those of one Sobol sequence fill the prior more evenly than independent ones, so that their spread
+        overstates the error of a mean over many of them (see ``units``). ``scramblings``: every scrambling as a whole;
+        the mean over its universes is one number, and the spread of these numbers is the error.
 
         Raises:
             DataError: there are no joint universes, or only some of them have a scrambling.
