@@ -61,7 +61,8 @@ def schaefer_strimmer(displacement: Floats) -> Shrunk:
 def ledoit_wolf(displacement: Floats) -> Shrunk:
     """Return the correlation of independent universes with the intensity of Ledoit and Wolf (2004).
 
-    J. Multivar. Anal. 88, 365: the target is mu 1, mu the mean variance, which is 1 once the tasks are standardised. For strongly correlated tasks it shrinks too much.
+    J. Multivar. Anal. 88, 365: the target is mu 1, mu the mean variance, which is 1 once the tasks are standardised.
+    For strongly correlated tasks it shrinks too much.
 
     Args:
         displacement: (universe, task), event noise included.

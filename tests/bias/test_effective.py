@@ -138,7 +138,7 @@ def test_dependent_tasks_lie_outside_the_band() -> None:
 
 
 def test_what_has_no_effective_number_is_refused() -> None:
-    with pytest.raises(ConfigError, match="1 degrees of freedom .* 4 or more"):
+    with pytest.raises(ConfigError, match=r"1 degrees of freedom .* 4 or more"):
         effective_number(np.eye(3), 1)
     data = np.random.default_rng(0).standard_normal((16, 3))
     with pytest.raises(ConfigError, match="permutations = 3"):
