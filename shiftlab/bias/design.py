@@ -18,7 +18,7 @@ __all__ = ["SCRAMBLINGS", "Curve", "Design", "Sampling", "Term", "read_design"]
 SCRAMBLINGS: Final = 8
 """Least number of Sobol scramblings from whose spread an interval is made (seven degrees of freedom; convention)."""
 
-Sampling: TypeAlias = Literal["independent", "antithetic", "scramblings"]
+Sampling: TypeAlias = Literal["independent", "pairs", "scramblings"]
 """How joint universes were drawn, which says what may be resampled: see ``Design.sampling``."""
 
 _Sides: TypeAlias = dict[int, dict[float, int]]
@@ -191,17 +191,17 @@ class Design:
         A pair has opposite values, save for one-sided nuisances, which take the same size in both.
         """
         waiting: dict[tuple[int, bytes], list[int]] = {}
-        blocks: dict[int, tuple[int, ...]] = {}
+        found: dict[int, tuple[int, ...]] = {}
         for i in self._joint(recalibrate):
             # Adding 0.0 turns -0.0 into 0.0, whose bytes differ.
             alike = waiting.setdefault((int(self.throw[i]), (np.abs(self.value[i]) + 0.0).tobytes()), [])
             if alike:
                 first = alike.pop(0)
-                blocks[first] = (first, i)
+                found[first] = (first, i)
             else:
                 alike.append(i)
-                blocks[i] = (i,)
-        return tuple(blocks.values())
+                found[i] = (i,)
+        return tuple(found.values())
 
     def _joint(self, recalibrate: str) -> list[int]:
         return [i for i, g in enumerate(self.group) if g == "multisim" and self.recalibrate[i] == recalibrate]
@@ -209,9 +209,9 @@ class Design:
     def sampling(self, recalibrate: str) -> Sampling:
         """Return how the joint universes were drawn, so what of them is independent.
 
-        ``independent``: every universe. ``antithetic``: every pair (about nominal, since the mean of a pair has no odd
+        ``independent``: every universe. ``pairs``: every pair (about nominal, since the mean of a pair has no odd
         part); those of one Sobol sequence fill the prior more evenly than independent ones, so that their spread
-        overstates the error of a mean over many of them (see ``units``). ``scramblings``: every scrambling as a whole;
+        overstates the error of a mean over many of them (see ``blocks``). ``scramblings``: every scrambling as a whole;
         the mean over its universes is one number, and the spread of these numbers is the error.
 
         Raises:
@@ -228,33 +228,32 @@ class Design:
                 name = self.names[joint[int(np.argmin(numbered))]]
                 raise DataError(f"joint universe '{name}' has no scrambling, but others have; make all in one draw.")
             return "scramblings"
-        return "antithetic" if any(len(block) > 1 for block in self.joint(recalibrate)) else "independent"
+        return "pairs" if any(len(block) > 1 for block in self.joint(recalibrate)) else "independent"
 
-    def units(self, recalibrate: str, least: int = 2) -> tuple[tuple[int, ...], ...]:
-        """Return the joint universes in groups that are independent of each other: what a resampling may draw.
+    def blocks(self, recalibrate: str, least: int = 2) -> tuple[tuple[int, ...], ...]:
+        """Return the joint universes in blocks that are independent of each other: what a resampling may draw.
 
-        The second moment about nominal is the mean over these groups of a number that each gives, so that its interval
-        is the mean +- t s / sqrt(groups), t Student's. Measured for nine nuisances (300 experiments each) where 0.68 is
+        The second moment about nominal is the mean over these blocks of a number that each gives, so that its interval
+        is the mean +- t s / sqrt(blocks), t Student's. Measured for nine nuisances (300 experiments each) where 0.68 is
         claimed: 64 independent universes cover 0.65, 256 0.68; 8 scramblings 0.68; the pairs of one Sobol sequence 0.66
         (8 pairs), 0.87 (32) and 1.00 (128): conservative, since the error is that much smaller than it seems.
 
         Args:
             recalibrate: none, mip or exact.
-            least: Number of groups that are needed; of scramblings at least 8 in any case.
+            least: Number of blocks that are needed; of scramblings at least 8 in any case.
 
         Raises:
-            DataError: there are fewer (the message says how many are needed), or one group is larger than another.
+            DataError: there are fewer (the message says how many are needed), or one block is larger than another.
         """
         sampling = self.sampling(recalibrate)
+        found = self.joint(recalibrate)
         if sampling == "scramblings":
-            groups: dict[int, list[int]] = {}
+            together: dict[int, list[int]] = {}
             for universe in self._joint(recalibrate):
-                groups.setdefault(int(self.scrambling[universe]), []).append(universe)
-            found = tuple(tuple(groups[number]) for number in sorted(groups))
+                together.setdefault(int(self.scrambling[universe]), []).append(universe)
+            found = tuple(tuple(together[number]) for number in sorted(together))
             least = max(least, SCRAMBLINGS)
-        else:
-            found = self.joint(recalibrate)
-        sizes = {len(group) for group in found}
+        sizes = {len(block) for block in found}
         what, size = _WORDS[sampling], max(sizes)
         if len(found) < least:
             raise DataError(
@@ -269,7 +268,7 @@ class Design:
 
 _WORDS: Final[Mapping[Sampling, str]] = {
     "independent": "independent universes",
-    "antithetic": "antithetic pairs",
+    "pairs": "antithetic pairs",
     "scramblings": "Sobol scramblings",
 }
 

@@ -214,13 +214,19 @@ def multisim(
         correlations: of nuisances in the prior, by pair, say ``{"gain_scale+lifetime_tau": 0.5}``.
 
     Raises:
-        ConfigError: ``n`` and ``scramblings`` do not fit together, the correlations contradict each other, or the
-            detector cannot record most universes of its priors.
+        ConfigError: ``n`` and ``scramblings`` do not fit together, the correlations contradict each other, the
+            detector cannot record most universes of its priors, or pairs are asked for where all nuisances are
+            one-sided.
         UnknownNameError: no such kind of draws, or a correlation names no nuisance of the detector.
     """
     problem = check_joint(n, draws, scramblings)
     if problem:
         raise ConfigError(f"multisim: {problem}")
+    if draws == "sobol" and not any(one.parameter.two_sided for one in detector.nuisances):
+        raise ConfigError(
+            "multisim: no nuisance has two sides, so both universes of an antithetic pair would be the same; "
+            "draws=independent has no pairs."
+        )
     names = [nuisance.name for nuisance in detector.nuisances]
     lower = np.linalg.cholesky(correlation_matrix(names, correlations)) if correlations else None
     sides = (1.0, -1.0) if draws == "sobol" else (1.0,)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from shiftlab.bias.bootstrap import HALF_68
 from shiftlab.bias.design import Design, Term, read_design
+from shiftlab.detector.prior import sobol_normals
 from shiftlab.errors import DataError
 
 
@@ -148,31 +152,31 @@ def test_the_design_says_what_of_the_joint_universes_is_independent(toys: Any) -
     """Every universe, every antithetic pair, or every scrambling; a store that does not say has no scramblings."""
     single = _design(toys, _joint(toys, 1, 6, antithetic=False))
     assert single.sampling("none") == "independent"
-    assert single.units("none") == tuple((i,) for i in range(1, 7))
+    assert single.blocks("none") == tuple((i,) for i in range(1, 7))
     pairs = _design(toys, _joint(toys, 1, 4))
-    assert pairs.sampling("none") == "antithetic"
+    assert pairs.sampling("none") == "pairs"
     assert not pairs.scrambling.any()
     rows = _joint(toys, 8, 2)
     several = read_design({"t": _numbered(toys, rows, 8)})
     assert several.sampling("none") == "scramblings"
-    assert several.units("none") == tuple(tuple(range(1 + 4 * i, 5 + 4 * i)) for i in range(8))
+    assert several.blocks("none") == tuple(tuple(range(1 + 4 * i, 5 + 4 * i)) for i in range(8))
 
 
 def test_too_few_universes_are_refused_with_the_number_that_is_needed(toys: Any) -> None:
     with pytest.raises(DataError, match=r"at least 20 antithetic pairs; the responses hold 6 .*universes.joint=40"):
-        _design(toys, _joint(toys, 1, 6)).units("none", least=20)
+        _design(toys, _joint(toys, 1, 6)).blocks("none", least=20)
     seven = read_design({"t": _numbered(toys, _joint(toys, 7, 2), 7)})
     with pytest.raises(DataError, match=r"at least 8 Sobol scramblings; the responses hold 7 .*scramblings=8"):
-        seven.units("none")
+        seven.blocks("none")
     with pytest.raises(DataError, match="no joint universes"):
-        _design(toys, [toys.nominal]).units("none")
+        _design(toys, [toys.nominal]).blocks("none")
 
 
 def test_scramblings_must_be_of_one_draw(toys: Any) -> None:
     rows = _joint(toys, 8, 2)
     data = _numbered(toys, rows, 8)
     with pytest.raises(DataError, match="Sobol scramblings of 3 to 4; all must be as large"):
-        read_design({"t": data.isel(universe=slice(0, -1))}).units("none")
+        read_design({"t": data.isel(universe=slice(0, -1))}).blocks("none")
     mixed = data.assign_coords(scrambling=("universe", np.where(np.arange(len(rows)) == 5, 0, data["scrambling"])))
     with pytest.raises(DataError, match="joint universe 'joint_5' has no scrambling, but others have"):
         read_design({"t": mixed}).sampling("none")
@@ -203,3 +207,44 @@ def test_the_prior_is_that_of_the_store_or_independent(toys: Any) -> None:
         with_prior(2.0 * matrix)
     with pytest.raises(DataError, match="negative eigenvalue"):
         with_prior(np.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]]))
+
+
+def _drawn(scramblings: int, pairs: int, seed: int) -> Design:
+    """Return joint universes of three nuisances, as many pairs from each scrambling."""
+    numbers = range(1, scramblings + 1) if scramblings > 1 else (0,)
+    rows = [row for number in numbers for row in islice(sobol_normals(3, pairs, seed, number), pairs)]
+    value = np.stack([side for row in rows for side in (row, -row)])
+    joint = len(value)
+    return Design(
+        names=tuple(f"joint_{i}" for i in range(joint)),
+        group=("multisim",) * joint,
+        throw=np.arange(joint) // 2,
+        recalibrate=("none",) * joint,
+        nuisances=("a", "b", "c"),
+        value=value,
+        scrambling=np.repeat(np.array(numbers), 2 * pairs),
+    )
+
+
+def _coverage(scramblings: int, pairs: int, experiments: int) -> np.ndarray:
+    """Return how often mean +- t s / sqrt(blocks) holds the second moment about nominal of two tasks, (element,)."""
+    rng = np.random.default_rng(0)
+    odd, even = rng.standard_normal((3, 2)), 0.2 * rng.standard_normal((3, 2))
+    truth = odd.T @ odd + 2.0 * even.T @ even + np.outer(even.sum(0), even.sum(0))
+    inside = np.zeros((2, 2))
+    for seed in range(experiments):
+        design = _drawn(scramblings, pairs, seed)
+        bias = design.value @ odd + design.value**2 @ even
+        each = np.stack([bias[list(block)].T @ bias[list(block)] / len(block) for block in design.blocks("none")])
+        half = stats.t.ppf(0.5 + HALF_68, len(each) - 1) * each.std(axis=0, ddof=1) / np.sqrt(len(each))
+        inside += np.abs(each.mean(axis=0) - truth) < half
+    return inside[np.triu_indices(2)] / experiments
+
+
+@pytest.mark.parametrize(("experiments", "errors"), [(120, 3.5), pytest.param(2000, 3.0, marks=pytest.mark.slow)])
+def test_the_spread_of_scramblings_is_the_error_and_that_of_pairs_of_one_sequence_is_more(
+    experiments: int, errors: float
+) -> None:
+    allowed = errors * np.sqrt(2 * HALF_68 * (1 - 2 * HALF_68) / experiments)
+    assert np.abs(_coverage(8, 8, experiments) - 2 * HALF_68).max() < allowed
+    assert _coverage(1, 64, experiments).min() > 2 * HALF_68 + 0.1

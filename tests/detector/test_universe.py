@@ -224,6 +224,16 @@ def test_one_sided_nuisances_keep_their_side_when_correlated():
     assert np.corrcoef(sizes.T)[0, 1] > 0.5
 
 
+def test_pairs_of_one_sided_nuisances_alone_would_be_the_same_universe_twice():
+    gain = effects().get("gain")()
+    sided = {name: replace(gain.parameter(name), two_sided=False) for name in ("scale", "spread")}
+    chamber = Detector("sided", Geometry(), (type(gain)(sided),))
+    with pytest.raises(ConfigError, match="both universes of an antithetic pair would be the same; draws=independent"):
+        multisim(chamber, 4, seed=1)
+    universes = multisim(chamber, 5, seed=1, draws="independent")
+    assert min(value for universe in universes for _, value in universe.nuisances) > 0.0
+
+
 def test_universes_of_before_there_were_scramblings_have_the_same_record():
     """Runs are resumed by the digest of these records."""
     joint = [universe.to_dict() for universe in multisim(CHAMBER, 8, seed=1)]
