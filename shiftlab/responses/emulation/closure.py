@@ -25,7 +25,8 @@ class Check:
         seed: Its seed.
         task: Name of the task.
         universe: Name of the universe.
-        kind: ``strength`` where it displaces one nuisance, ``pair`` where two, ``joint`` where more.
+        kind: ``strength`` where it displaces one nuisance, ``pair`` where two, ``joint`` where more or drawn from the
+            prior.
         nuisances: What it displaces.
         shift: Statistic there minus at nominal, in the task's unit.
         difference: Emulated minus directly simulated statistic.

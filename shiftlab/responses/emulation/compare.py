@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shiftlab.errors import DataError
-from shiftlab.responses.emulation.closure import Check, Closure, over
+from shiftlab.responses.emulation.closure import Check, Closure, Kind, over
 from shiftlab.responses.emulation.curves import curves, pair_universes, weights
 from shiftlab.responses.emulation.heads import Floats, Head, Judge
 from shiftlab.responses.emulation.points import Points
@@ -75,12 +75,11 @@ def head_closure(
     for universe, row, simulated in zip(tested, factors, direct, strict=True):
         emulated = head.outputs(row[None])
         difference = _score(emulated[0], judge, sample) - simulated
-        count = len(points.displaced(universe))
         checks.append(
             Check(
                 *names,
                 universe=points.names[universe],
-                kind="strength" if count == 1 else "pair" if count == 2 else "joint",
+                kind=_kind(points, universe),
                 nuisances=points.displaced(universe),
                 shift=float(simulated[0] - base[0]),
                 difference=float(difference[0]),
@@ -90,6 +89,13 @@ def head_closure(
         )
     expected = _expected(head, judge, sample, points, settings, float(base[0]))
     return Closure(*names, expected, float(sample.error(base)), tuple(checks), settings.floor)
+
+
+def _kind(points: Points, universe: int) -> Kind:
+    count = len(points.displaced(universe))
+    if points.group[universe] == "multisim" or count > 2:
+        return "joint"
+    return "pair" if count == 2 else "strength"
 
 
 def _score(outputs: npt.NDArray[np.float32], judge: Judge, sample: Sample) -> Floats:

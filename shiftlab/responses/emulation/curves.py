@@ -153,11 +153,12 @@ def _through(z: Floats, strengths: Sequence[float]) -> Floats:
 
 
 def pair_universes(points: Points, recalibrate: str = "none") -> dict[tuple[int, int], tuple[int, ...]]:
-    """Return the universes that displace exactly two nuisances, by the numbers of these."""
+    """Return the universes that displace two nuisances on purpose (no draws of a prior), by the numbers of these."""
     found: dict[tuple[int, int], tuple[int, ...]] = {}
     for universe in range(len(points)):
         moved = np.flatnonzero(points.value[universe])
-        if len(moved) == 2 and points.group[universe] != "control" and points.recalibrate[universe] == recalibrate:
+        drawn = points.group[universe] in ("multisim", "control")
+        if len(moved) == 2 and not drawn and points.recalibrate[universe] == recalibrate:
             key = int(moved[0]), int(moved[1])
             found[key] = (*found.get(key, ()), universe)
     return found

@@ -136,7 +136,8 @@ class Points:
 
     def largest(self) -> Floats:
         """Return the largest displacement of each nuisance on either side, (nuisance,), in sigma."""
-        return np.abs(self.value).max(axis=0, initial=0.0)
+        largest: Floats = np.abs(self.value).max(axis=0, initial=0.0)
+        return largest
 
 
 def _sizes(value: Floats, one_sided: npt.NDArray[np.bool_]) -> Floats:

@@ -20,7 +20,8 @@ class EmulationSettings:
             side or in jumps (noise against a threshold, trees), where a squared jump would be carried too far.
         anchors: Strengths, in sigma, of the one-nuisance universes that the response is made from; universes of other
             strengths test it.
-        pairs: Whether universes that displace two nuisances give a term z_j z_k; else they test its absence.
+        pairs: Whether universes that displace two nuisances (of another group than multisim, say injected) give a term
+            z_j z_k; else they test its absence.
         limit: Largest closure error of a task's statistic, relative to the size of its shift. Within 0.15 the variance
             of a shift is known to about 30%, like the prior of a detector parameter (a choice).
         event_limit: Largest closure error of outputs event by event, relative to the size of their displacements; None

@@ -59,7 +59,7 @@ def test_a_nuisance_that_does_not_close_is_named_and_refused(toys):
 
 
 def test_nuisances_that_do_not_add_up_are_refused_by_the_joint_universes_and_by_the_pair(toys):
-    pair = toys.universe({"gain": 1.0, "noise": 1.0})
+    pair = toys.universe({"gain": 1.0, "noise": 1.0}, group="injected")
     source = toys.store(bent(toys, crossed=1.0), [*toys.unisims(), pair, *toys.joints(6)])
     with pytest.raises(DataError, match="joint universes differ by") as caught:
         emulate(source, toys.joints(1), tasks=toys.tasks)
@@ -142,3 +142,24 @@ def test_throws_of_one_map_at_different_strengths_are_refused(toys):
     ]
     with pytest.raises(DataError, match="nuisance 'noise': throw 1 was run at"):
         emulate(toys.store(bent(toys), rows), [toys.universe({"noise": 2.0})], tasks=toys.tasks)
+
+
+def test_draws_of_a_prior_with_two_nuisances_are_joint_universes_and_give_no_product_term(toys):
+    two = ["gain", "noise"]
+    rows = toys.unisims(names=two) + toys.joints(4, names=two)
+    one = closure_of(toys, bent(toys, crossed=1.0), rows, pairs=True)
+    assert [check.kind for check in one.checks] == ["joint"] * 4
+    assert one.joint > 0.2
+
+
+def test_a_statistic_without_a_value_is_refused_and_not_passed_over(toys):
+    """Not a number is larger than no limit, so that it would pass a comparison."""
+
+    class Undefined(toys.mean_of):
+        def score(self, outputs, truth, weights):
+            value = super().score(outputs, truth, weights)
+            return np.where(value > 20.0, value, np.nan)
+
+    source = toys.store(bent(toys), toys.unisims() + toys.joints(4))
+    with pytest.raises(DataError, match="inf% of"):
+        emulate(source, toys.joints(1), tasks={"energy": Undefined()})

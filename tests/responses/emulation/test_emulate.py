@@ -81,7 +81,8 @@ def test_pairs_give_the_term_that_the_sum_of_two_nuisances_lacks(toys):
     def answer(z, throw):
         return 4.0 + 0.2 * z["gain"] - 0.1 * z["noise"] + mixed * z["gain"] * z["noise"]
 
-    pairs = [toys.universe({"gain": a, "noise": b}) for a, b in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))]
+    corners = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
+    pairs = [toys.universe({"gain": a, "noise": b}, group="injected") for a, b in corners]
     source = toys.store(answer, toys.unisims() + pairs + toys.joints(2))
     asked = toys.universe({"gain": 1.5, "noise": -2.0})
     found = emulate(source, [asked], tasks=toys.tasks, settings=EmulationSettings(pairs=True))
