@@ -140,7 +140,7 @@ class PairedCovariance:
 
     def of_shift(self, place: int) -> Floats:
         """Return the covariance over tasks (task, task) of the biases in one of ``universes``."""
-        return self.matrix[:, 1 + place, :, 1 + place]
+        return np.asarray(self.matrix[:, 1 + place, :, 1 + place], dtype=np.float64)
 
     @property
     def _shifted(self) -> Floats:

@@ -58,7 +58,7 @@ def universe_blocks(data: xr.Dataset, events: int, terms: int = 1) -> Iterator[s
 def read_nominal(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Design, events: Events) -> Floats:
     """Return float64 (event, output) of some evaluated events of one head at nominal, all finite."""
     alone = slice(design.nominal, design.nominal + 1)
-    return read_outputs(data, sample, arm, seed, design, alone, events)[0].astype(np.float64)
+    return np.asarray(read_outputs(data, sample, arm, seed, design, alone, events)[0], dtype=np.float64)
 
 
 def read_outputs(

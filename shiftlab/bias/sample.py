@@ -96,7 +96,8 @@ class Sample:
         Raises:
             DataError: a replica has no value, because too few vertices are left in it.
         """
-        undefined = ~np.isfinite(values.reshape(-1, values.shape[-1])).all(axis=0)
+        finite: npt.NDArray[np.bool_] = np.isfinite(values.reshape(-1, values.shape[-1]))
+        undefined: npt.NDArray[np.bool_] = np.logical_not(finite.all(axis=0))
         if undefined.any():
             raise DataError(
                 f"task '{self.task}': {statistic.statistic} has no value in {int(undefined.sum())} of {len(undefined)} "

@@ -7,19 +7,19 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy.special import erfc
-from scipy.stats import false_discovery_control
 
+from shiftlab.bias import significance
 from shiftlab.bias.design import Design
+from shiftlab.bias.influence import gain
 from shiftlab.bias.measure import Measured
-from shiftlab.bias.statistic import Floats
 
-__all__ = ["bias_table", "q_values"]
+__all__ = ["bias_table"]
 
 _COLUMNS = (
     *("arm", "seed", "task", "statistic", "unit", "nuisance", "direction", "throw", "universe", "group"),
     *("recalibrate", "nominal", "nominal_error", "bias", "bias_error", "unpaired_error", "sigma_data"),
     *("bias_over_sigma_data", "significance", "mc_limited", "strength", "q_value", "mirrored", "not_quoted"),
+    *("z", "p_value", "holm", "rho_pair", "pair_gain"),
 )
 
 _PERFECT: Final = " is 1 in every bootstrap replica: these events do not tell its error"
@@ -30,7 +30,12 @@ def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
 
     ``bias`` is T(shifted) - T(nominal) on the same events, ``bias_error`` the spread of that
     difference over bootstrap replicas, ``unpaired_error`` what it would be for independent events.
-    ``significance`` marks |bias| > 2 errors and is a mark only: over a whole table read ``q_value``.
+    ``rho_pair`` is the correlation of the two values that pairing brings, ``pair_gain`` = 1 / (1 - rho_pair) how
+    many times more independent events would be needed for the same error.
+    ``significance`` marks |bias| > 2 errors and is a mark only: over a whole table read ``q_value``, the expected
+    share of false cells among those at least as significant, or ``holm``, the chance of any false one. Both are of the
+    ``p_value`` of ``z`` = bias / bias_error with the degrees of freedom of the replicas (Student's t), over all cells
+    of one arm, seed, recalibration and group of universes.
     ``mc_limited`` says that the error exceeds the bias, from which nothing should be concluded.
     ``not_quoted`` says why a row has no bias in units of the data's error; else it is empty.
     """
@@ -40,19 +45,15 @@ def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
     table["not_quoted"] = (table["statistic"] + _PERFECT).where(table["sigma_data"].isna(), "")
     table["significance"] = size > 2.0 * error
     table["mc_limited"] = error > size
-    table["q_value"] = np.nan
+    table["z"] = significance.z_values(table["bias"].to_numpy(), error.to_numpy())
+    table["p_value"] = significance.p_values(table["z"].to_numpy(), measured.value.shape[-1] - 2)
+    variances = (table[name].to_numpy() ** 2 for name in ("nominal_error", "shifted_error", "bias_error"))
+    table["rho_pair"], table["pair_gain"] = gain(*variances)
+    table["q_value"] = table["holm"] = np.nan
     for _, rows in table.groupby(["arm", "seed", "recalibrate", "group"], sort=False).groups.items():
-        table.loc[rows, "q_value"] = q_values(size[rows].to_numpy(), error[rows].to_numpy())
+        p = table.loc[rows, "p_value"].to_numpy()
+        table.loc[rows, "q_value"], table.loc[rows, "holm"] = significance.q_values(p), significance.holm(p)
     return table[list(_COLUMNS)]
-
-
-def q_values(size: Floats, error: Floats) -> Floats:
-    """Return Benjamini-Hochberg q-values of |bias| / error, normal and two-sided; 1 where both are 0.
-
-    Source: Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57, 289.
-    """
-    ratio = np.divide(size, error, out=np.where(size > 0.0, np.inf, 0.0), where=error > 0.0)
-    return np.asarray(false_discovery_control(erfc(ratio / np.sqrt(2.0)), method="bh"), dtype=np.float64)
 
 
 def _rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
@@ -79,6 +80,7 @@ def _rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
                 "recalibrate": design.recalibrate[universe],
                 "nominal": float(nominal[0]),
                 "nominal_error": float(np.sqrt(variances[0])),
+                "shifted_error": float(np.sqrt(variances[1])),
                 "bias": float(shifted[0] - nominal[0]),
                 "bias_error": float((shifted - nominal)[1:].std(ddof=1)),
                 "unpaired_error": float(np.sqrt(sum(variances))),

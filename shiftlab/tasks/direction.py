@@ -12,7 +12,7 @@ from torch.nn import functional
 from shiftlab.events.deposits import Deposits, EventTable
 from shiftlab.tasks.event_summary import EventSummary
 from shiftlab.tasks.leading_particle import DIRECTION, with_direction
-from shiftlab.tasks.quantiles import weighted_quantile
+from shiftlab.tasks.quantiles import spread, weighted_quantile
 from shiftlab.tasks.task import NEUTRINOS, Booleans, Floats, Task, of_samples
 
 __all__ = ["Direction"]
@@ -78,6 +78,10 @@ class Direction(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the cosine of the angle to the beam."""
         return outputs[..., 2]
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return the weighted spread of the angle, degrees: what one event is uncertain by."""
+        return float(spread(_angle(outputs, truth), weight[None])[0])
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return the mean cosine of the angle between found and true, and the share found backwards."""

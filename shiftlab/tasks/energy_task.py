@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from shiftlab.tasks.quantiles import most_probable, quantile_range
+from shiftlab.tasks.quantiles import most_probable, quantile_range, spread
 from shiftlab.tasks.task import Floats, Task
 
 __all__ = ["EnergyTask", "robust_spread"]
@@ -41,6 +41,10 @@ class EnergyTask(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the reconstructed energy, MeV."""
         return outputs[..., 0]
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return the weighted spread of reco/true: what one event is uncertain by."""
+        return float(spread(outputs[:, 0] / truth[:, 0], weight[None])[0])
 
     def references(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, tuple[str, float]]:
         """Return the same statistics of answering the mean energy for every event."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.calibration import accuracy, calibration_error
 from shiftlab.tasks.event_summary import EventSummary
+from shiftlab.tasks.quantiles import binomial_spread
 from shiftlab.tasks.ranking import weighted_auc
 from shiftlab.tasks.task import Booleans, Floats, Task, of_samples
 
@@ -63,6 +64,10 @@ class LogitTask(Task):
         """Return the probability of the positive class."""
         probability: Floats = expit(outputs[..., 0])
         return probability
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return sqrt(p (1 - p)) of the AUC p: what one event is uncertain by."""
+        return binomial_spread(float(self.score(outputs, truth, weight[None])[0]))
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return the accuracy of the likelier class and the calibration of its probability."""

@@ -23,6 +23,7 @@ from shiftlab.tasks.classification import (
 )
 from shiftlab.tasks.particle_task import KINDS, Found, ParticleTask
 from shiftlab.tasks.partition import overlap
+from shiftlab.tasks.quantiles import binomial_spread
 from shiftlab.tasks.task import Floats
 from shiftlab.tasks.voxel_truth import MatchedTruth
 
@@ -103,6 +104,10 @@ class ParticleId(ParticleTask):
         """Return how many protons are found."""
         protons: Floats = confusion(outputs[..., :_COUNTS], _SIDE)[..., KINDS.index("proton")].sum(axis=-1)
         return protons
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return sqrt(p (1 - p)) of the macro-F1 p: what one event is uncertain by."""
+        return binomial_spread(float(self.score(outputs, truth, weight[None])[0]))
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return macro-F1, accuracy and calibration on matches alone, and F1, precision and recall of each kind."""

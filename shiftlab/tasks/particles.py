@@ -12,6 +12,7 @@ from torch import Tensor
 from shiftlab.tasks.classification import share
 from shiftlab.tasks.particle_task import Found, ParticleTask
 from shiftlab.tasks.partition import adjusted_rand, overlap
+from shiftlab.tasks.quantiles import spread
 from shiftlab.tasks.task import Floats
 from shiftlab.tasks.voxel_truth import MatchedTruth
 
@@ -72,6 +73,10 @@ class Particles(ParticleTask):
     def observable(self, outputs: Floats) -> Floats:
         """Return how many particles are found."""
         return outputs[..., _OUTPUTS.index("found")]
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return the weighted spread of the index over events of two particles or more: what one is uncertain by."""
+        return float(spread(outputs[:, 0], weight[None] * outputs[:, 1])[0])
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return panoptic quality and its factors, detection precision and recall, purity and efficiency."""

@@ -13,6 +13,7 @@ from torch.nn import functional
 from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.calibration import accuracy, calibration_error
 from shiftlab.tasks.event_summary import EventSummary
+from shiftlab.tasks.quantiles import binomial_spread
 from shiftlab.tasks.ranking import true_rate, weighted_auc
 from shiftlab.tasks.task import Booleans, Floats, Task
 from shiftlab.tasks.truth import column
@@ -84,6 +85,10 @@ class PionTopology(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the probability of CC1pi+-."""
         return _signal(outputs, SIGNALS["CC1pi+-"])
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return sqrt(p (1 - p)) of the AUROC p: what one event is uncertain by."""
+        return binomial_spread(float(self.score(outputs, truth, weight[None])[0]))
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return accuracy and calibration of the likeliest class, and per signal AUROC and share kept at 2.8% FPR."""

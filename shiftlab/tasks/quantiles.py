@@ -8,7 +8,7 @@ import numpy as np
 
 from shiftlab.tasks.task import Floats
 
-__all__ = ["most_probable", "quantile_range", "spread", "weighted_quantile"]
+__all__ = ["binomial_spread", "most_probable", "quantile_range", "spread", "weighted_quantile"]
 
 _WIDTH: Final = 0.05
 _GRID: Final = np.linspace(0.0, 3.0, 301)
@@ -61,3 +61,8 @@ def spread(values: Floats, weights: Floats) -> Floats:
     mean = values @ weights.T / total
     width: Floats = np.sqrt(np.maximum((values**2) @ weights.T / total - mean**2, 0.0))
     return width
+
+
+def binomial_spread(share: float) -> float:
+    """Return sqrt(p (1 - p)), what one event of a share p is uncertain by; 0 for a share beyond 0 or 1."""
+    return float(np.sqrt(max(0.0, share * (1.0 - share))))

@@ -21,6 +21,7 @@ from shiftlab.tasks.classification import (
     per_class,
     share,
 )
+from shiftlab.tasks.quantiles import binomial_spread
 from shiftlab.tasks.task import Floats, VoxelTask
 from shiftlab.tasks.voxel_truth import NONE, MatchedTruth
 from shiftlab.units import SEMANTIC
@@ -93,6 +94,10 @@ class Segmentation(VoxelTask):
         total = outputs[..., -1]
         fraction: Floats = np.divide(outputs[..., -2], total, out=np.zeros_like(total), where=total > 0)
         return fraction
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return sqrt(p (1 - p)) of the macro-F1 p: what one event is uncertain by."""
+        return binomial_spread(float(self.score(outputs, truth, weight[None])[0]))
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return mean IoU, accuracy and calibration of the voxels, and precision, recall and F1 of each class.

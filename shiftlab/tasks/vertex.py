@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from shiftlab.events.deposits import EventTable
 from shiftlab.tasks.event_summary import EventSummary
-from shiftlab.tasks.quantiles import weighted_quantile
+from shiftlab.tasks.quantiles import spread, weighted_quantile
 from shiftlab.tasks.task import CANDIDATES, NEUTRINOS, Booleans, Floats, Task, of_samples
 
 __all__ = ["Vertex"]
@@ -71,6 +71,10 @@ class Vertex(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the found x, cm."""
         return outputs[..., 0]
+
+    def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
+        """Return the weighted spread of the distance, cm: what one event is uncertain by."""
+        return float(spread(np.linalg.norm(outputs - truth, axis=-1), weight[None])[0])
 
     def further(self, outputs: Floats, truth: Floats, weights: Floats) -> Mapping[str, Floats]:
         """Return the median distance, the share found within 5 cm and the mean signed displacement along each axis."""

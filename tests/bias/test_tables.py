@@ -7,24 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import erfcinv
 
 from shiftlab.bias import Mean, bias
-from shiftlab.bias.tables import q_values
-
-
-def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
-    """Their 1995 example: 15 p-values, of which four are rejected at a false discovery rate of 5%."""
-    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590]
-    size = np.sqrt(2.0) * erfcinv(np.array([*p, 1.0]))
-    q = q_values(size, np.ones(15))
-    assert (q <= 0.05).sum() == 4
-    assert q[0] == pytest.approx(0.0015, rel=1e-6)
-    assert q[3] == pytest.approx(0.0095 * 15 / 4, rel=1e-6)
-
-
-def test_a_shift_without_error_is_certain_and_no_shift_is_none() -> None:
-    assert q_values(np.array([0.5, 0.0]), np.zeros(2)).tolist() == [0.0, 1.0]
+from shiftlab.bias.significance import holm, p_values, q_values
 
 
 def test_a_null_effect_is_marked_as_limited_by_simulation(toys: Any) -> None:
@@ -38,3 +23,28 @@ def test_a_null_effect_is_marked_as_limited_by_simulation(toys: Any) -> None:
     assert result.table["significance"].mean() < 0.12
     assert (result.table["q_value"] < 0.05).mean() < 0.03
     assert not (result.table["mc_limited"] & result.table["significance"]).any()
+
+
+def test_families_are_the_cells_of_one_arm_seed_and_group(toys: Any) -> None:
+    """p-values of Student's t with one degree less than the replicas; q and Holm within each group of universes."""
+    rows = [toys.nominal, *toys.unisims(["a", "b"]), *toys.joints(["a", "b"], 2, 0)]
+    outputs = np.random.default_rng(1).standard_normal((2, 1, 1, len(rows), 100))
+    datasets = {f"t{i}": toys.dataset(one[..., None], rows) for i, one in enumerate(outputs)}
+    table = bias(SimpleNamespace(datasets=datasets), tasks={"t0": Mean(), "t1": Mean()}, replicas=12).table
+    np.testing.assert_allclose(table["p_value"], p_values((table["bias"] / table["bias_error"]).to_numpy(), 11))
+    for _, cells in table.groupby("group"):
+        assert len(cells) == 8
+        np.testing.assert_allclose(cells["q_value"], q_values(cells["p_value"].to_numpy()))
+        np.testing.assert_allclose(cells["holm"], holm(cells["p_value"].to_numpy()))
+
+
+def test_what_pairing_gains_stands_in_every_row(toys: Any) -> None:
+    """Independent noise of a tenth: V(bias) = 0.01 against 2.01, so the gain is 201 and rho_pair 0.995."""
+    rows = [toys.nominal, *toys.unisims(["a"]), toys.row("identity", "control")]
+    base, noise = np.random.default_rng(0).standard_normal((2, 20_000))
+    outputs = np.stack([base, base + 0.1 * noise, base - 0.1 * noise, base])[None, None, ..., None]
+    found = bias(SimpleNamespace(datasets={"t": toys.dataset(outputs, rows)}), tasks={"t": Mean()}).table
+    assert found["pair_gain"].iloc[0] == pytest.approx(201.0, rel=0.3)
+    np.testing.assert_allclose(found["rho_pair"], 1.0 - 1.0 / found["pair_gain"])
+    assert found["rho_pair"].iloc[2] == 1.0
+    assert np.isinf(found["pair_gain"].iloc[2])
