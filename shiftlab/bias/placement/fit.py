@@ -17,6 +17,9 @@ __all__ = ["Fitted", "Whitened", "fit", "hessian", "jacobian", "objective", "whi
 _RANK: Final = 1e-8
 """Eigenvalues of the summaries' correlation below this share of the largest are no information but rounding."""
 
+_LEAST: Final = 4
+"""Least number of simulated vertices per summary: with 4 the correction of the covariance is 4 / 3."""
+
 _STEPS: Final = 60
 _DEFINITE: Final = 0.05
 """Least eigenvalue of a step's Hessian; the priors alone give 1."""
@@ -51,8 +54,11 @@ class Whitened:
 def whiten(model: Model, theta: Floats) -> Whitened:
     """Return the model whitened with its covariance at theta (parameter,).
 
+    The covariance is itself estimated from n simulated vertices, which makes its inverse too large by
+    (n - 1) / (n - p - 2) for p summaries (Hartlap, Simon and Schneider 2007, arXiv:astro-ph/0608064): taken out here.
+
     Raises:
-        DataError: no summary has any variance.
+        DataError: no summary has any variance, or there are too few vertices for so many summaries.
     """
     covariance = model.covariance(theta)
     scale = np.sqrt(np.diag(covariance))
@@ -62,8 +68,15 @@ def whiten(model: Model, theta: Floats) -> Whitened:
         raise DataError("no summary differs between the observed and the simulated sample by more than rounding.")
     values, vectors = np.linalg.eigh(covariance[np.ix_(seen, seen)] / np.outer(scale[seen], scale[seen]))
     keep = values > _RANK * values[-1]
-    transform = np.zeros((int(keep.sum()), len(scale)))
+    size, vertices = int(keep.sum()), model.vertices
+    if vertices < _LEAST * size:
+        raise DataError(
+            f"{size} independent summaries of {vertices:.0f} simulated vertices: {_LEAST} vertices per summary are "
+            "needed for their covariance; take fewer columns, bins or powers, or more events."
+        )
+    transform = np.zeros((size, len(scale)))
     transform[:, seen] = (vectors[:, keep] / np.sqrt(values[keep])).T / scale[seen]
+    transform *= np.sqrt((vertices - size - 2.0) / (vertices - 1.0))
     return Whitened(
         model=model,
         transform=transform,
@@ -100,12 +113,6 @@ def objective(white: Whitened, observed: Floats, theta: Floats) -> Floats:
     return np.asarray((residual**2).sum(axis=1) + (theta**2).sum(axis=1))
 
 
-def _gradient(white: Whitened, observed: Floats, theta: Floats) -> tuple[Floats, Floats]:
-    """Return half the gradient of the objective (toy, parameter) and the derivatives (toy, parameter, summary)."""
-    expected, slopes = jacobian(white, theta)
-    return theta - np.einsum("tpj,tj->tp", slopes, observed - expected), slopes
-
-
 @dataclass(frozen=True)
 class Fitted:
     """Most likely parameters of each sample.
@@ -129,7 +136,7 @@ class Fitted:
 
 
 def fit(white: Whitened, observed: Floats, start: Floats) -> Fitted:
-    """Minimise the objective by Gauss-Newton steps with Levenberg's damping, all samples at once.
+    """Minimise the objective by Newton steps with Levenberg's damping, all samples at once.
 
     Args:
         white: The whitened model.
@@ -141,13 +148,15 @@ def fit(white: Whitened, observed: Floats, start: Floats) -> Fitted:
     damping = np.zeros(len(theta))
     done = np.zeros(len(theta), dtype=np.bool_)
     for _ in range(_STEPS):
-        half, slopes = _gradient(white, observed, theta)
-        hessian = _curvature(white, observed, theta, slopes)
+        expected, slopes = jacobian(white, theta)
+        residual = observed - expected
+        half = theta - np.einsum("tpj,tj->tp", slopes, residual)
+        matrix = _curvature(white, residual, theta, slopes)
         active = bounded & (theta <= 0.0) & (half >= 0.0)
         half = np.where(active, 0.0, half)
-        hessian = np.where(active[:, :, None] | active[:, None, :], np.eye(theta.shape[1]), hessian)
-        diagonal = np.einsum("tpp->tp", hessian)
-        damped = hessian + np.eye(theta.shape[1]) * (damping[:, None] * diagonal)[:, None, :]
+        matrix = np.where(active[:, :, None] | active[:, None, :], np.eye(theta.shape[1]), matrix)
+        diagonal = np.einsum("tpp->tp", matrix)
+        damped = matrix + np.eye(theta.shape[1]) * (damping[:, None] * diagonal)[:, None, :]
         step = -np.linalg.solve(damped, half[:, :, None])[:, :, 0]
         step *= np.minimum(1.0, _LONGEST / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
         trial = np.where(bounded, np.maximum(theta + step, 0.0), theta + step)
@@ -165,42 +174,43 @@ def fit(white: Whitened, observed: Floats, start: Floats) -> Fitted:
     return Fitted(theta, chi2, (theta**2).sum(axis=1), done)
 
 
-def _curvature(white: Whitened, observed: Floats, theta: Floats, slopes: Floats) -> Floats:
-    """Return half the second derivative with the even responses, positive definite, (toy, parameter, parameter).
+def _curvature(white: Whitened, residual: Floats, theta: Floats, slopes: Floats) -> Floats:
+    """Return half the second derivative of the objective, (toy, parameter, parameter).
 
-    The bend of the even responses is -2 residual . even on the diagonal; where it makes the matrix indefinite, only
-    the nuisances that it stiffens keep it.
+    J^T J + 1 minus the residual times the second derivatives of the expectation: even responses, and products of
+    nuisances, composition and flux. Where that is not positive definite, J^T J + 1 alone.
     """
-    sample, modes, _ = white.model.factors(theta)
-    even = np.einsum("tc,tm,cmuj->tuj", sample, modes, white.total[:, :, 2::2], optimize=True)
-    residual = observed - jacobian(white, theta)[0]
-    bend = np.zeros_like(theta)
-    bend[:, : even.shape[1]] = -2.0 * np.einsum("tj,tuj->tu", residual, even)
+    model = white.model
+    sample, modes, term = model.factors(theta)
+    pulled = np.einsum("tj,cmuj->tcmu", residual, white.total, optimize=True)
+    moved = np.einsum("tku,tcmu->tkcm", model.slopes(theta), pulled, optimize=True)
     plain = slopes @ slopes.transpose(0, 2, 1) + np.eye(theta.shape[1])
-    full = plain + np.eye(theta.shape[1]) * bend[:, None, :]
+    bend = np.zeros_like(plain)
+    floating = np.flatnonzero(model.width)
+    nuisances, first = len(model.library.nuisances), len(model.library.nuisances) + len(floating)
+    each, which = np.arange(nuisances), nuisances + np.arange(len(floating))
+    scale = (sample * model.width)[:, floating]
+    bend[:, each, each] = 2.0 * np.einsum("tc,tm,tcmu->tu", sample, modes, pulled[..., 2::2], optimize=True)
+    bend[:, :nuisances, nuisances:first] = np.einsum("tc,tm,tkcm->tkc", scale, modes, moved[:, :, floating])
+    own = np.einsum("tm,tu,tcmu->tc", modes, term, pulled[:, floating], optimize=True)
+    bend[:, which, which] = scale * model.width[floating] * own
+    if model.float_modes:
+        bend[:, :nuisances, first:] = np.einsum("tc,tkcm->tkm", sample, moved[..., 1:])
+        bend[:, nuisances:first, first:] = np.einsum("tc,tu,tcmu->tcm", scale, term, pulled[:, floating, 1:])
+    lower = np.tril_indices(theta.shape[1], -1)
+    bend[:, lower[0], lower[1]] = bend[:, lower[1], lower[0]]
+    full = plain - bend
     definite = np.linalg.eigvalsh(full)[:, 0] > _DEFINITE
-    stiffened = plain + np.eye(theta.shape[1]) * np.maximum(bend, 0.0)[:, None, :]
-    return np.where(definite[:, None, None], full, stiffened)
+    return np.where(definite[:, None, None], full, plain)
 
 
 def hessian(white: Whitened, observed: Floats, theta: Floats) -> Floats:
     """Return half the second derivative of the objective, (parameter, parameter): the inverse posterior covariance.
-
-    Central differences of the closed gradient: even responses, and products of composition, flux and nuisances, are in
-    it. Where it is not positive definite, the Gauss-Newton form stands in.
 
     Args:
         white: The whitened model.
         observed: (whitened summary,).
         theta: (parameter,).
     """
-    step = 1e-4
-    shifts = np.eye(len(theta)) * step
-    up, _ = _gradient(white, observed[None], theta + shifts)
-    down, _ = _gradient(white, observed[None], theta - shifts)
-    matrix = (up - down) / (2.0 * step)
-    matrix = (matrix + matrix.T) / 2.0
-    if np.linalg.eigvalsh(matrix)[0] <= 0.0:
-        _, slopes = jacobian(white, theta[None])
-        matrix = slopes[0] @ slopes[0].T + np.eye(len(theta))
-    return np.asarray(matrix, dtype=np.float64)
+    expected, slopes = jacobian(white, theta[None])
+    return _curvature(white, observed - expected, theta[None], slopes)[0]

@@ -72,6 +72,12 @@ class Model:
         return (*self.library.nuisances, *composition, *modes)
 
     @property
+    def vertices(self) -> float:
+        """Effective number of simulated vertices behind the covariance, (sum w)^2 / sum w^2."""
+        squared = float(self.exposure**2 @ self.library.moment[:, 0, 0, 0, 0])
+        return float(self.exposure @ self.library.weight) ** 2 / squared
+
+    @property
     def bounded(self) -> npt.NDArray[np.bool_]:
         """Bool (parameter,): parameters that are 0 or more."""
         bounded = np.zeros(len(self.parameters), dtype=np.bool_)

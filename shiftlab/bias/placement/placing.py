@@ -168,7 +168,7 @@ def _starts(model: Model) -> Floats:
 
 
 def _minima(white: Whitened, target: Floats, fitted: Fitted) -> Floats:
-    """Return the best minimum and others within two standard deviations of it, apart from each other, (minimum, ...)."""
+    """Return the best minimum and others within two standard deviations of it, (minimum, parameter)."""
     curvature = hessian(white, target, fitted.theta[0])
     kept = [fitted.theta[0]]
     for theta, value in zip(fitted.theta, fitted.objective, strict=True):

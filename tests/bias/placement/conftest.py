@@ -12,7 +12,17 @@ import pytest
 from shiftlab.bias.bootstrap import poisson_weights
 from shiftlab.bias.covariance import Part, odd_even
 from shiftlab.bias.design import Design
-from shiftlab.bias.placement import Library, Model, Observed, build_library, build_model, choose_summaries, observe
+from shiftlab.bias.placement import (
+    Library,
+    Model,
+    Observed,
+    Placement,
+    build_library,
+    build_model,
+    choose_summaries,
+    observe,
+    place,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,7 +77,7 @@ class World:
         return np.asarray(np.clip(0.25 * (energy - 1.1), -0.3, 0.3))
 
     def columns(self, events: Events, z: Mapping[str, float], outside: float = 0.0) -> dict[str, Floats]:
-        """Return the label-free columns (event,) in the universe ``z``, with ``outside`` sigma of the unknown effect."""
+        """Return the label-free columns (event,) in the universe ``z``, with so much of the unknown effect."""
         at = {name: z.get(name, 0.0) for name in NUISANCES}
         charge = events.energy * np.exp(0.08 * events.noise[0])
         charge = charge * (1.0 + 0.04 * at["gain"] + 0.06 * at["lifetime"] * (1.0 - events.drift))
@@ -137,13 +147,37 @@ class World:
         shift = np.einsum("re,ute->rut", weights, outputs - outputs[:1]) / weights.sum(axis=1)[:, None, None]
         return odd_even(shift, design.terms("none"))
 
-    def observed(self, library: Library, events: Events, z: Mapping[str, float], outside: float = 0.0) -> Observed:
-        """Return the summaries of data."""
-        return observe(library.summaries, self.columns(events, z, outside))
+    def data(
+        self,
+        rng: np.random.Generator,
+        z: Mapping[str, float],
+        *,
+        events: float = 2000.0,
+        composition: tuple[float, float] = (0.0, 0.0),
+        tilt: float = 0.0,
+        outside: float = 0.0,
+    ) -> dict[str, Floats]:
+        """Return the columns of Poisson data: half of ``events`` expected per sample, times exp(0.2 composition)."""
+        found = []
+        for number, log in enumerate(composition):
+            twice = self.events(rng.poisson(events * np.exp(0.2 * log)), rng, share=1.0 - number)
+            keep = rng.random(len(twice.energy)) < (1.0 + tilt * self.tilt(twice.energy)) / 2.0
+            columns = self.columns(twice, z, outside)
+            found.append({name: values[keep] for name, values in columns.items()})
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
-    def model(self, library: Library, observed: Observed, **options: object) -> Model:
-        """Return the model of data of as many events as observed, with the composition free within 20%."""
-        return build_model(library, observed=observed, **options)  # type: ignore[arg-type]
+    def model(self, library: Library, observed: Observed, events: float = 2000.0, float_modes: bool = True) -> Model:
+        """Return the model of ``data`` of so many expected events, with the composition free within 20%."""
+        exposure = dict.fromkeys(SAMPLES, events / 2.0)
+        return build_model(library, observed=observed, exposure=exposure, composition=0.2, float_modes=float_modes)
+
+    def placed(
+        self, simulation: Events, library: Library, columns: Mapping[str, Floats], events: float = 2000.0, seed: int = 0
+    ) -> Placement:
+        """Place data with the composition and the flux floating; p-value from the chi2 law."""
+        sample = observe(library.summaries, columns)
+        model = self.model(library, sample, events)
+        return place(model, sample, parts=self.parts(simulation), tasks=TASKS, toys=0, seed=seed)
 
 
 @pytest.fixture(scope="session")
