@@ -115,5 +115,6 @@ def map_interval(scatter: float, noise: float, throws: int, half: float = HALF_6
     """
     if throws < 2:
         raise DataError(f"the variance over maps of {throws} throw has no interval; at least 2 are needed.")
-    low, high = (throws - 1) * scatter / stats.chi2.ppf([0.5 + half, 0.5 - half], throws - 1)
-    return max(0.0, float(low) - noise), max(0.0, float(high) - noise)
+    square = (throws - 1) * scatter
+    low, high = (square / float(stats.chi2.ppf(0.5 + side, throws - 1)) for side in (half, -half))
+    return max(0.0, low - noise), max(0.0, high - noise)

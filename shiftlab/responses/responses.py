@@ -237,8 +237,9 @@ def _check_pair(first: str, a: xr.Dataset, second: str, b: xr.Dataset) -> None:
         if not np.array_equal(a[name].values, b[name].values):
             raise DataError(f"responses of tasks '{first}' and '{second}' differ in '{name}'; make them in one call.")
     for name in _OPTIONAL:
-        one, other = (data[name].values if name in data.variables else None for data in (a, b))
-        if not np.array_equal(one, other):
+        if (name in a.variables) != (name in b.variables) or (
+            name in a.variables and not np.array_equal(a[name].values, b[name].values)
+        ):
             raise DataError(f"responses of tasks '{first}' and '{second}' differ in '{name}'; make them in one call.")
     _, in_a, in_b = np.intersect1d(a["event"].values, b["event"].values, return_indices=True)
     for name in ("vertex_uid", "weight", "sample"):
