@@ -44,7 +44,8 @@ def main() -> None:
     asked = [only(one, names) for one in multisim(detector("pixel_lar"), words.universes, seed=2)]
     rules = {
         "quadratic": EmulationSettings(),
-        "interpolated": EmulationSettings(form="interpolated", anchors=(1.0, 2.0)),
+        "piecewise linear": EmulationSettings(form="interpolated"),
+        "piecewise linear, four strengths": EmulationSettings(form="interpolated", anchors=(1.0, 2.0)),
     }
     for form, rule in rules.items():
         maker, closing = timed(lambda rule=rule: emulator(direct, settings=rule, refuse=False))
@@ -88,9 +89,10 @@ def timed(call: Callable[[], T]) -> tuple[T, float]:
 def show(form: str, maker: Emulator) -> None:
     rows = []
     for one in maker.closures:
-        worst = max((c for c in one.checks if c.kind != "joint"), key=one.relative)
+        single = [check for check in one.checks if check.kind == "strength"]
+        worst = max(single, key=one.relative, default=None)
         events = float(np.mean([check.events for check in one.checks if check.kind == "joint"]))
-        name = f"{worst.universe} {one.relative(worst):.0%}"
+        name = f"{worst.universe} {one.relative(worst):.0%}" if worst else "-"
         rows.append([f"{one.arm} {one.task}", one.joint, one.noise, one.expected, one.error, events, name])
     columns = ["arm and task", "joint", "noise", "joint shift", "stat. error", "events", "worst strength"]
     print(table(f"closure error of the {form} response", columns, rows))
