@@ -30,8 +30,8 @@ The skewness of a studentised statistic is of this order in the number of draws 
 is from pseudo-experiments: the lower quantiles of t of log variance are 1.7 to 2.1 times Student's at 16 draws.
 """
 
-TAILS: Final = 0.75
-"""Stretch of both sides of a correlation, 1 + 0.75 / sqrt(draws), for the same responses, from pseudo-experiments."""
+TAILS: Final = 1.0
+"""Stretch of both sides of a correlation, 1 + 1 / sqrt(draws), for the same responses, from pseudo-experiments."""
 
 STEP: Final = 0.1
 """Share of their distance from the estimate at which event replicas are read, so that their spread is linear.
@@ -74,8 +74,10 @@ def variance_interval(moments: Moments, level: float = LEVEL_68) -> Limits:
 
     The logarithm is the pivot; where the debiased variance, or that of a replica or a subset of universes, is not
     positive, the variance itself is, cut off at 0. The upper side of the part over universes is stretched by
-    1 + 3 / sqrt(blocks): few universes often miss the large values of a skewed response. So for tasks that respond
-    linearly the interval is conservative: with 16 universes it covers 0.79 where 0.68 and 0.98 where 0.95 is claimed.
+    1 + 3 / sqrt(draws): few universes often miss the large values of a skewed response. So the interval is
+    conservative by construction: with 16 and 64 universes it covers 0.81 and 0.76 where 0.68 is claimed and 0.98 and
+    0.97 where 0.95 is for tasks that respond linearly, 0.74 and 0.72, 0.94 and 0.94 for tasks that respond to one side
+    only. Where event noise is 40% of the raw variance it covers 0.78 and, not quite enough, 0.93 with 32 universes.
     """
 
     def function(matrices: Floats) -> Floats:
@@ -112,8 +114,10 @@ def correlation_interval(moments: Moments, level: float = LEVEL_68) -> Limits:
 
     Fisher's z is the pivot, its error over universes is the jackknife's and Student's t has one degree of freedom
     less than for a variance. Where z is infinite (copies of one task) rho itself is, within -1 and 1. The part over
-    universes is stretched by 1 + 0.75 / sqrt(draws): tasks that respond to one side scatter more than their own
-    sample shows. So for tasks that respond linearly it is conservative.
+    universes is stretched by 1 + 1 / sqrt(draws): tasks that respond to one side scatter more than their own
+    sample shows. So the interval is conservative by construction: with 16 and 64 universes it covers 0.80 and 0.74
+    where 0.68 is claimed and 0.98 and 0.97 where 0.95 is for tasks that respond linearly, 0.75 and 0.70, 0.95 and 0.94
+    for tasks that respond to one side only; more where each universe has event noise of its own.
     """
     parts = [loose_correlation(part) for part in parts_of(moments)]
     inside = np.all([(np.abs(part) < _ONE).all(axis=(0, 1)) for part in parts], axis=0)
