@@ -152,14 +152,14 @@ class _Analysis:
 
     def drawn(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return draws of the components: variances (3, draw, task) and pairs (3, draw, pair, 3)."""
-        replica = 1 + rng.integers(len(self.squares) - 1, size=_DRAWS)
+        replica = rng.integers(len(self.squares) - 1, size=_DRAWS)
         tasks = self.squares.shape[-1]
         first, second = np.triu_indices(tasks, 1)
         variances = np.zeros((3, _DRAWS, tasks))
         pairs = np.zeros((3, _DRAWS, len(first), 3))
         for kind in range(3):
             scale = np.diagonal(self.squares[0, kind])
-            freed = nearest_psd(self.squares[replica, kind] - 2.0 * self.noise[kind], scale)
+            freed = nearest_psd(self.squares[1:, kind] - 2.0 * self.noise[kind], scale)[replica]
             freedom = self.freedom[kind]
             diagonal = np.diagonal(freed, axis1=1, axis2=2)
             variances[kind] = diagonal * freedom / rng.chisquare(freedom, size=diagonal.shape)
@@ -326,4 +326,5 @@ def _shares(draws: Floats) -> Floats:
     norm = np.sqrt(np.clip(total[..., 0], 0.0, None) * np.clip(total[..., 2], 0.0, None))
     covariance = draws[..., 1]
     parts = np.stack([covariance.sum(axis=1), covariance[:, 0], covariance[:, 1] + covariance[:, 2]], axis=1)
-    return np.divide(parts, norm[:, None], out=np.zeros_like(parts), where=norm[:, None] > 0.0)
+    shares: Floats = np.divide(parts, norm[:, None], out=np.zeros_like(parts), where=norm[:, None] > 0.0)
+    return shares

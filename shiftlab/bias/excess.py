@@ -11,14 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from shiftlab.bias.covariance import RELIABLE, Part, correlation, nearest_psd
-from shiftlab.bias.multiway import LEAST_SEEDS, Estimate, estimate
+from shiftlab.bias.multiway import CROSSED, LEAST_SEEDS, Estimate, estimate, sum_blocks
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
 __all__ = ["EXCESS_COLUMNS", "Excess", "excess", "excess_table", "joint_rows", "log_inflation", "unisim_rows"]
-
-_CROSSED: Final = 32
-"""Replicas in which blocks of universes are left out; what events and universes share needs no more."""
 
 EXCESS_COLUMNS: Final = (
     *("arm", "minus_arm", "seed", "recalibrate", "excess", "lo", "hi", "lo95", "hi95"),
@@ -187,7 +184,8 @@ def _reliability(rows: Floats) -> Floats:
     """Return the share of each task's variance that is not event noise, (arm, seed, task); 0 where nothing moves."""
     raw = (rows**2).sum(axis=3)
     size, noise = raw[:, :, 0], raw[:, :, 1:].mean(axis=2) - raw[:, :, 0]
-    return np.divide(size - noise, size, out=np.zeros_like(size), where=size > 0.0)
+    share: Floats = np.divide(size - noise, size, out=np.zeros_like(size), where=size > 0.0)
+    return share
 
 
 def _statistics(
@@ -219,14 +217,11 @@ def _covariances(rows: Floats, block: npt.NDArray[np.int64] | None) -> tuple[Flo
     if block is None:
         return total, None
     number = len(np.unique(block))
-    member = (np.unique(block)[:, None] == block).astype(np.float64)
     second = np.einsum("rka,rkb->kab", rows[1:], rows[1:], optimize=True) / (len(rows) - 1)
-    first = rows[0, :, :, None] * rows[0, :, None, :]
-    block_noise = np.tensordot(member, second - first, axes=1)
-    few = rows[: 1 + _CROSSED]
-    parts = np.einsum("bk,rka,rkc->rbac", member, few, few, optimize=True)
-    parts -= times[: len(few), None] * block_noise
-    return total, (total[: len(few), None] - parts) * (number / (number - 1.0))
+    row_noise = second - rows[0, :, :, None] * rows[0, :, None, :]
+    few = rows[: 1 + CROSSED]
+    parts = few[..., :, None] * few[..., None, :] - times[: len(few), None] * row_noise
+    return total, (total[: len(few), None] - sum_blocks(parts, block)) * (number / (number - 1.0))
 
 
 def _read(covariance: Floats, scale: Floats, keep: npt.NDArray[np.int64], weight: Floats) -> Floats:

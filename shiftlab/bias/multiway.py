@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import t as student
 
 from shiftlab.bias.bootstrap import HALF_68, HALF_95
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["LEAST_SEEDS", "Estimate", "estimate"]
+__all__ = ["CROSSED", "LEAST_SEEDS", "Estimate", "estimate", "sum_blocks"]
 
 LEAST_SEEDS: Final = 5
 """Fewest trainings from which anything is claimed about an arm and not only about its checkpoints (convention)."""
+
+CROSSED: Final = 32
+"""Replicas in which blocks of universes are left out; what events and universes share needs no more."""
 
 _KNOWN: Final = 0.95
 """Least share of the replicas in which the estimate must have a value."""
@@ -77,7 +81,7 @@ def estimate(whole: Floats, left_out: Floats | None = None) -> Estimate:
         raise DataError(f"{whole.shape[1] - 1} bootstrap replicas: a variance over events needs 2 or more.")
     if left_out is not None and left_out.shape[2] < 2:
         raise DataError(f"{left_out.shape[2]} block of universes: a variance over universes needs 2 or more.")
-    known = np.isfinite(whole).all(axis=0)
+    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(whole).all(axis=0))
     if not known[0] or known[1:].mean() < _KNOWN:
         return Estimate(float("nan"), float("nan"), float("nan"), float("nan"), 1.0)
     drawn = whole[:, 1:][:, known[1:]]
@@ -103,7 +107,8 @@ def _universes(whole: Floats, left_out: Floats | None) -> tuple[float, float, fl
         return 0.0, 0.0, 0.0
     blocks, seeds = left_out.shape[2], len(whole)
     pull = (blocks - 1) * (whole[:, : left_out.shape[1], None] - left_out)
-    pull = pull[:, np.isfinite(pull).all(axis=(0, 2))]
+    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(pull).all(axis=(0, 2)))
+    pull = pull[:, known]
     if not np.isfinite(left_out[:, 0]).all() or pull.shape[1] < 3:
         return float("nan"), float("nan"), float("nan")
     moved = pull[:, 1:] - pull[:, :1]
@@ -121,3 +126,10 @@ def _between(values: Floats) -> float:
 def _over_blocks(pull: Floats) -> float:
     """Return the jackknife variance from pseudo-values (..., block), the mean over all leading axes."""
     return float(pull.var(axis=-1, ddof=1).mean() / pull.shape[-1])
+
+
+def sum_blocks(values: Floats, block: npt.NDArray[np.int64]) -> Floats:
+    """Return the sum over the rows of each block, (..., block, task, task), from (..., row, task, task)."""
+    order = np.argsort(block, kind="stable")
+    starts = np.flatnonzero(np.diff(block[order], prepend=block.min() - 1))
+    return np.asarray(np.add.reduceat(values[..., order, :, :], starts, axis=-3), dtype=np.float64)

@@ -91,12 +91,12 @@ def _coverage(model: Model, experiments: int) -> tuple[np.ndarray, np.ndarray, n
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_the_components_are_unbiased_and_their_intervals_cover(pairs: bool) -> None:
-    """80 experiments, tasks averaged: 3 binomial errors are at most 0.16 and 0.08."""
-    variance, share, pull = _coverage(Model(pairs=pairs), 80)
+    """40 experiments, tasks averaged: 3 binomial errors are at most 0.22 and 0.1."""
+    variance, share, pull = _coverage(Model(pairs=pairs), 40)
     assert np.abs(pull).max() < 4.0
-    assert (np.abs(variance[0] - 0.683) < 0.16).all()
-    assert (np.abs(variance[1] - 0.95) < 0.08).all()
-    assert (share[0] > 0.58).all()
+    assert (np.abs(variance[0] - 0.683) < 0.2).all()
+    assert (np.abs(variance[1] - 0.95) < 0.1).all()
+    assert (share[0] > 0.54).all()
     assert (share[1] > 0.87).all()
 
 
@@ -141,7 +141,7 @@ def test_copied_tasks_that_the_shift_moves_alike_correlate_by_the_shift() -> Non
     assert table["seed_driven"].iloc[0] == pytest.approx(0.0, abs=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**31), st.booleans())
 def test_the_order_of_trainings_does_not_matter_and_units_scale(seed: int, pairs: bool) -> None:
     rng = np.random.default_rng(seed)

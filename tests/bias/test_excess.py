@@ -109,10 +109,10 @@ CASES = {
 
 @pytest.mark.parametrize("case", list(CASES)[:2])
 def test_intervals_cover_the_truth(case: str) -> None:
-    """80 experiments: 3 binomial errors are 0.16 and 0.07."""
-    shares = _coverage(CASES[case], 80)
+    """60 experiments: 3 binomial errors are 0.18 and 0.08."""
+    shares = _coverage(CASES[case], 60)
     for name in ("rho", "kappa"):
-        assert shares[f"{name} 68"] == pytest.approx(0.683, abs=0.16)
+        assert shares[f"{name} 68"] == pytest.approx(0.683, abs=0.18)
         assert shares[f"{name} 95"] == pytest.approx(0.95, abs=0.08)
         assert abs(shares[f"{name} pull"]) < 0.4
 
