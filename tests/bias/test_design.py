@@ -245,7 +245,7 @@ def _coverage(scramblings: int, pairs: int, experiments: int) -> np.ndarray:
 def test_the_spread_of_scramblings_is_the_error_and_that_of_pairs_of_one_sequence_is_far_more(
     experiments: int, errors: float
 ) -> None:
-    """Squares are skewed, so that the interval of eight scramblings covers up to 0.06 too little, and never too much."""
+    """Squares are skewed, so that the interval of eight scramblings covers up to 0.06 too little, never too much."""
     allowed = errors * np.sqrt(2 * HALF_68 * (1 - 2 * HALF_68) / experiments)
     found = _coverage(8, 8, experiments) - 2 * HALF_68
     assert found.max() < allowed
