@@ -146,7 +146,7 @@ class PairedCovariance:
     def _shifted(self) -> Floats:
         """Variance of the value in each universe: that of nominal plus bias."""
         cross = np.einsum("tut->tu", self.matrix[:, :, :, 0])[:, 1:]
-        return self.variance[:, :1] + 2.0 * cross + self.variance[:, 1:]
+        return np.asarray(self.variance[:, :1] + 2.0 * cross + self.variance[:, 1:], dtype=np.float64)
 
 
 def paired_covariance(

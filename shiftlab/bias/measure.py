@@ -12,7 +12,7 @@ import xarray as xr
 from shiftlab.bias.design import Design
 from shiftlab.bias.performance import performance_rows, performance_table
 from shiftlab.bias.reading import place, read_nominal, read_outputs, universe_blocks
-from shiftlab.bias.sample import Sample, read_sample, refuse_other_events
+from shiftlab.bias.sample import Sample, read_samples
 from shiftlab.bias.statistic import Floats, Statistic, sums_of
 from shiftlab.bias.sums import Streamed, accumulate, same_events
 from shiftlab.errors import DataError
@@ -73,8 +73,7 @@ def measure(
     first = next(iter(datasets.values()))
     arms = tuple(str(name) for name in first["arm"].values)
     seeds = tuple(int(number) for number in first["seed"].values)
-    samples = {task: read_sample(task, data) for task, data in datasets.items()}
-    refuse_other_events(samples)
+    samples = read_samples(datasets)
     value = np.empty((len(arms), len(seeds), len(samples), len(design.names), replicas + 1))
     sigma = np.empty(value.shape[:3])
     summed = _of_sums(datasets, statistics, samples, design, replicas + 1, seed)

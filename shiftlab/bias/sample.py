@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from shiftlab.bias.bootstrap import poisson_weights
 from shiftlab.bias.statistic import Floats, Statistic
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
-__all__ = ["Sample", "check_exposure", "read_sample", "refuse_other_events"]
+__all__ = ["Sample", "check_exposure", "read_sample", "read_samples"]
 
 _BLOCK: Final = 2**25
 """Most numbers in one block of weights (256 MiB)."""
@@ -164,26 +164,36 @@ def read_sample(task: str, data: xr.Dataset) -> Sample:
     )
 
 
-def refuse_other_events(samples: Mapping[str, Sample]) -> None:
-    """Refuse tasks in which the same event key belongs to different vertices: they do not speak of the same events.
+def read_samples(datasets: Mapping[str, xr.Dataset]) -> dict[str, Sample]:
+    """Return the evaluated events of every task; tasks that evaluate the same events share their columns in memory.
 
     Raises:
-        DataError: there is such a key; how many, and one of them.
+        DataError: as ``read_sample``; or the same event key belongs to different vertices in two tasks, which do not
+            speak of the same events then: how many, and one of them.
     """
+    found: dict[str, Sample] = {}
     kinds: dict[str, Sample] = {}
-    for name, sample in samples.items():
-        if any(sample.agrees(other) for other in kinds.values()):
+    for name, data in datasets.items():
+        sample = read_sample(name, data)
+        same = next((other for other in kinds.values() if sample.agrees(other)), None)
+        if same is not None:
+            found[name] = replace(sample, key=same.key, vertex=same.vertex, weight=same.weight, sample=same.sample)
             continue
         for first, other in kinds.items():
-            keys, here, there = np.intersect1d(sample.key, other.key, assume_unique=True, return_indices=True)
-            unequal = sample.vertex[here] != other.vertex[there]
-            if unequal.any():
-                raise DataError(
-                    f"tasks '{first}' and '{name}': {int(unequal.sum())} of {len(keys)} common events belong to "
-                    f"another vertex in the one than in the other (event key {keys[unequal][0]}); their biases cannot "
-                    "be paired. Make the responses of all tasks in one call."
-                )
-        kinds[name] = sample
+            _refuse_other_events(first, other, sample)
+        found[name] = kinds[name] = sample
+    return found
+
+
+def _refuse_other_events(first: str, other: Sample, sample: Sample) -> None:
+    keys, here, there = np.intersect1d(sample.key, other.key, assume_unique=True, return_indices=True)
+    unequal = sample.vertex[here] != other.vertex[there]
+    if unequal.any():
+        raise DataError(
+            f"tasks '{first}' and '{sample.task}': {int(unequal.sum())} of {len(keys)} common events belong to "
+            f"another vertex in the one than in the other (event key {keys[unequal][0]}); their biases cannot "
+            "be paired. Make the responses of all tasks in one call."
+        )
 
 
 def check_exposure(exposure: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from shiftlab.errors import DataError
 
@@ -47,17 +49,23 @@ def open_responses(path: Path) -> Iterator[LazyResponses]:
                 attrs = json.loads(head.attrs["shiftlab"])
                 tasks = json.loads(head.attrs["tasks"])
             datasets = {}
+            known: dict[str, NDArray[Any]] = {}
             for task in tasks:
                 data = xr.open_dataset(path, group=task, engine="h5netcdf", decode_times=False, cache=False)
-                datasets[task] = _loaded(stack.enter_context(data))
+                datasets[task] = _loaded(stack.enter_context(data), known)
         except (OSError, KeyError, ValueError) as error:
             raise DataError(f"cannot read responses from '{path}': {error}.") from error
         yield LazyResponses(datasets, attrs)
 
 
-def _loaded(data: xr.Dataset) -> xr.Dataset:
-    """Return the dataset with all its small variables in memory."""
+def _loaded(data: xr.Dataset, known: dict[str, NDArray[Any]]) -> xr.Dataset:
+    """Return the dataset with all its small variables in memory, those that an earlier task knows only once."""
     for name, variable in data.variables.items():
-        if name not in _LAZY:
-            variable.load()
+        if name in _LAZY:
+            continue
+        variable.load()
+        if variable.dims == ("event",) and name not in data.indexes:
+            values = variable.values.astype(np.str_) if variable.dtype.kind == "O" else variable.values
+            earlier = known.setdefault(str(name), values)
+            variable.values = earlier if np.array_equal(earlier, values) else values
     return data
