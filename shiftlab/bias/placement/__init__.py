@@ -1,7 +1,7 @@
 """Placement of an unlabelled sample among the universes, and the biases to be expected where it was placed."""
 
 from shiftlab.bias.placement.goodness import Goodness, power
-from shiftlab.bias.placement.interaction import interaction_covariance
+from shiftlab.bias.placement.interaction import interaction_covariance, task_interaction
 from shiftlab.bias.placement.library import Library, build_library
 from shiftlab.bias.placement.model import Model, Observed, build_model, hidden_sample, observe
 from shiftlab.bias.placement.placing import Placement, place
@@ -22,4 +22,5 @@ __all__ = [
     "observe",
     "place",
     "power",
+    "task_interaction",
 ]

@@ -45,10 +45,11 @@ class Expected:
     Attributes:
         tasks: Names of the tasks.
         value: (task,), posterior mean.
-        covariance: (task, task), of placement, maps and responses together.
+        covariance: (task, task), of placement, maps, responses and interactions together.
         placement: (task,), standard deviation from not knowing the nuisances better.
         maps: (task,), from not knowing the realisation of frozen maps.
         response: (task,), statistical error of the tasks' responses.
+        interaction: (task,), from nuisances acting together, as measured in joint universes.
         interval: (4, task), low95, low68, high68, high95 if the catalogue is complete.
         widened: (4, task), the same with the residual term: conservative inside the catalogue.
     """
@@ -59,6 +60,7 @@ class Expected:
     placement: Floats
     maps: Floats
     response: Floats
+    interaction: Floats
     interval: Floats
     widened: Floats
 
@@ -67,12 +69,17 @@ class Expected:
         ends = ("lo95", "lo", "hi", "hi95")
         named = {name: self.interval[i] for i, name in enumerate(ends)}
         widened = {f"{name}_widened": self.widened[i] for i, name in enumerate(ends)}
-        parts = {"placement": self.placement, "maps": self.maps, "response": self.response}
+        parts = {name: getattr(self, name) for name in ("placement", "maps", "response", "interaction")}
         return pd.DataFrame({"task": self.tasks, "bias": self.value, **named, **widened, **parts})
 
 
 def expected_bias(
-    parameters: Sequence[str], drawn: Posterior, parts: Sequence[Part], tasks: Sequence[str], residual: Residual
+    parameters: Sequence[str],
+    drawn: Posterior,
+    parts: Sequence[Part],
+    tasks: Sequence[str],
+    residual: Residual,
+    interaction: Floats | None = None,
 ) -> Expected:
     """Carry the posterior through the tasks' responses.
 
@@ -86,7 +93,9 @@ def expected_bias(
             no bias of their own unless a part carries their name.
         tasks: Names of the tasks.
         residual: From ``residual_term``.
+        interaction: (task, task), from ``task_interaction``; nothing is added when None.
     """
+    together = np.zeros((len(tasks), len(tasks))) if interaction is None else interaction
     draws = np.zeros((len(drawn.theta), len(tasks)))
     replicas = np.zeros((len(parts[0].odd), len(tasks)))
     maps = np.zeros((len(tasks), len(tasks)))
@@ -107,17 +116,18 @@ def expected_bias(
     centred = draws - value
     placement = (centred * drawn.weight[:, None]).T @ centred
     response = np.cov(replicas[1:].T).reshape(len(tasks), len(tasks)) if len(replicas) > 2 else np.zeros_like(maps)
-    added = np.sqrt(np.diag(maps + response))
+    added = np.sqrt(np.diag(maps + response + together))
     noise = np.random.default_rng(len(draws)).standard_normal(draws.shape) * added
     ends = quantiles(draws + noise, drawn.weight)
     widen = np.stack([-residual.widen_95, -residual.widen_68, residual.widen_68, residual.widen_95])
     return Expected(
         tasks=tuple(tasks),
         value=value,
-        covariance=placement + maps + response,
+        covariance=placement + maps + response + together,
         placement=np.sqrt(np.diag(placement)),
         maps=np.sqrt(np.diag(maps)),
         response=np.sqrt(np.diag(response)),
+        interaction=np.sqrt(np.diag(together)),
         interval=ends,
         widened=ends + widen,
     )

@@ -201,7 +201,7 @@ def _curvature(white: Whitened, residual: Floats, theta: Floats, slopes: Floats)
     bend[:, lower[0], lower[1]] = bend[:, lower[1], lower[0]]
     full = plain - bend
     definite = np.linalg.eigvalsh(full)[:, 0] > _DEFINITE
-    return np.where(definite[:, None, None], full, plain)
+    return np.asarray(np.where(definite[:, None, None], full, plain), dtype=np.float64)
 
 
 def hessian(white: Whitened, observed: Floats, theta: Floats) -> Floats:
@@ -213,4 +213,5 @@ def hessian(white: Whitened, observed: Floats, theta: Floats) -> Floats:
         theta: (parameter,).
     """
     expected, slopes = jacobian(white, theta[None])
-    return _curvature(white, observed - expected, theta[None], slopes)[0]
+    curvature: Floats = _curvature(white, observed - expected, theta[None], slopes)[0]
+    return curvature

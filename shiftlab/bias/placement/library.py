@@ -135,7 +135,7 @@ def build_library(
         moment=sums.moment,
         spread=sums.spread,
         event_moment=sums.event_moment,
-        weight=np.bincount(number, weights=own),
+        weight=np.asarray(np.bincount(number, weights=own), dtype=np.float64),
         maps={name: odd - odd.mean(axis=0) for name, odd in sums.odd.items() if len(odd) > 1},
     )
 

@@ -113,7 +113,7 @@ class Model:
         sample, modes, term = self.factors(theta)
         total = self.library.total[:, :, : self.library.terms]
         by_term = np.einsum("tc,tm,cmuj->tuj", sample, modes, total, optimize=True)
-        return np.einsum("tu,tuj->tj", term, by_term)
+        return np.asarray(np.einsum("tu,tuj->tj", term, by_term), dtype=np.float64)
 
     def covariance(self, theta: Floats) -> Floats:
         """Return the covariance of observed minus expected summaries at theta (parameter,), (summary, summary).

@@ -84,6 +84,7 @@ def place(
     *,
     parts: Sequence[Part] = (),
     tasks: Sequence[str] = (),
+    interaction: Floats | None = None,
     level: float = 0.01,
     toys: int = 500,
     seed: int = 0,
@@ -96,6 +97,7 @@ def place(
         parts: Responses of the tasks to the nuisances (``covariance.odd_even``), and to composition or flux where a
             part has the parameter's name.
         tasks: Names of the tasks.
+        interaction: (task, task), error of the expected biases from nuisances acting together (``task_interaction``).
         level: p-value below which the catalogue is rejected.
         toys: Number of toys behind the p-value; 0 for the asymptotic one.
         seed: Of toys and draws.
@@ -110,7 +112,7 @@ def place(
     drawn = posterior(white, target, minima.theta, seed)
     found = goodness(white, minima, toys=toys, seed=seed)
     residual = residual_term(white, minima.theta[0], parts, found) if parts else None
-    expected = None if residual is None else expected_bias(model.parameters, drawn, parts, tasks, residual)
+    expected = None if residual is None else expected_bias(model.parameters, drawn, parts, tasks, residual, interaction)
     return Placement(
         parameters=model.parameters,
         value=minima.theta[0],

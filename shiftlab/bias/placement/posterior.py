@@ -60,7 +60,7 @@ def posterior(white: Whitened, observed: Floats, best: Floats, seed: int = 0) ->
         seed: Of the draws.
     """
     curvatures = [hessian(white, observed, theta) for theta in best]
-    centres, covariances = list(best), [np.linalg.inv(curvature) * _INFLATED**2 for curvature in curvatures]
+    centres, covariances = list(best), [_inverse(curvature) * _INFLATED**2 for curvature in curvatures]
     normal = _normals(len(best), best.shape[1], seed)
     found = _weighed(white, observed, normal, centres, covariances, curvatures[0])
     # Too few effective draws would make the moments rougher than the Hessian.
@@ -69,6 +69,10 @@ def posterior(white: Whitened, observed: Floats, best: Floats, seed: int = 0) ->
         again = _weighed(white, observed, normal, [centre], [covariance], curvatures[0])
         return max(found, again, key=lambda one: one.effective)
     return found
+
+
+def _inverse(matrix: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def _normals(minima: int, parameters: int, seed: int) -> Floats:
@@ -85,7 +89,7 @@ def _weighed(
     covariances: list[Floats],
     curvature: Floats,
 ) -> Posterior:
-    roots = [np.linalg.cholesky(covariance) for covariance in covariances]
+    roots = [np.asarray(np.linalg.cholesky(covariance), dtype=np.float64) for covariance in covariances]
     theta = np.concatenate([centre + one @ root.T for centre, root, one in zip(centres, roots, normal, strict=True)])
     density = np.stack([_log_normal(theta - centre, root) for centre, root in zip(centres, roots, strict=True)])
     log = -objective(white, observed[None], theta) / 2.0 - logsumexp(density, axis=0)

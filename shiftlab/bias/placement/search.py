@@ -43,7 +43,7 @@ def search(model: Model, observed: Floats) -> tuple[Whitened, Floats, Fitted]:
         fitted = fit(white, np.repeat(target[None], len(starts), axis=0), starts)
         order = np.argsort(fitted.objective, kind="stable")
         theta = fitted.theta[order[0]]
-        starts = np.concatenate([theta[None], _starts(model)])
+        starts = np.concatenate([theta[None], _starts(model), _along(theta, hessian(white, target, theta), model)])
     if not fitted.converged[order[0]]:
         raise RunError(
             "the placement fit did not converge; are the one-sigma responses larger than the sums themselves?"
@@ -65,6 +65,14 @@ def _starts(model: Model) -> Floats:
         if 6.0 * even > odd and not library.one_sided[k]:
             starts += [near + strength * np.eye(size)[k] for strength in (-2.5, -1.0, 1.0, 2.5)]
     return np.stack(starts)
+
+
+def _along(theta: Floats, curvature: Floats, model: Model) -> Floats:
+    """Return starts on both sides of the best along the two least known directions, where others may hide."""
+    _, vectors = np.linalg.eigh(curvature)
+    side = 1.5 * vectors[:, :2].T
+    starts = np.concatenate([theta + side, theta - side])
+    return np.where(model.bounded, np.maximum(starts, 0.0), starts)
 
 
 def _apart(fitted: Fitted, order: npt.NDArray[np.intp], curvature: Floats) -> list[int]:
