@@ -149,7 +149,6 @@ def _of_covariance(
 
 
 _STRETCHED: Final = "few universes miss what skewed responses rarely do, so the part over universes is stretched"
-_EVENTS: Final = "a replica of a noisy sample holds the event noise twice"
 _BOUNDED: Final = "the effective number lies between 1 and the number of tasks; at an end the interval is one-sided"
 
 
@@ -159,7 +158,7 @@ def _estimators() -> tuple[Estimator, ...]:
         Estimator("bias, error by bootstrap", _bias_by_bootstrap, lambda case: case.unisim().ravel()),
     ]
     for universes, moments, truth in _KINDS:
-        why = _EVENTS if moments is _unisims else _STRETCHED
+        why = "" if moments is _unisims else _STRETCHED  # intervals over events are exact but for very noisy tasks
         for name, limits, cells, function in (
             ("variance", variance_interval, None, _variances),
             ("correlation", correlation_interval, _correlations, lambda S: _correlations(correlation(S))),
