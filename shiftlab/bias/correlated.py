@@ -14,7 +14,9 @@ from shiftlab.bias.closure import closure
 from shiftlab.bias.covariance import Part, Systematic, odd_even, systematic
 from shiftlab.bias.design import Design
 from shiftlab.bias.measure import Measured
+from shiftlab.bias.prior import parts_covariance
 from shiftlab.bias.statistic import Floats
+from shiftlab.bias.structure import joint_correlations, modes_table, structure_table
 
 __all__ = ["Correlated", "correlated"]
 
@@ -33,6 +35,9 @@ class Correlated:
         seed_range: Smallest and largest rho over seeds.
         excess: Mean difference of rho between two arms on the same events and universes.
         closure: Distance between joint and one-nuisance universes.
+        joint_correlation: rho of each pair of tasks over joint universes, with its interval over them.
+        structure: Effective number of tasks and inflation of their sum.
+        modes: Leading modes of the covariance, named by their nuisances.
         systematic: The covariances behind it all.
     """
 
@@ -42,6 +47,9 @@ class Correlated:
     seed_range: pd.DataFrame
     excess: pd.DataFrame
     closure: pd.DataFrame
+    joint_correlation: pd.DataFrame
+    structure: pd.DataFrame
+    modes: pd.DataFrame
     systematic: Mapping[Key, Systematic]
 
 
@@ -50,6 +58,7 @@ def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
     unisims: list[dict[str, object]] = []
     closures: list[dict[str, object]] = []
     found: dict[Key, Systematic] = {}
+    responses: dict[Key, Sequence[Part]] = {}
     for recalibrate in design.recalibrations:
         terms, blocks = design.terms(recalibrate), design.joint(recalibrate)
         if not terms:
@@ -59,7 +68,8 @@ def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
             displacement = measured.displacement(a, s, design.nominal)
             parts = odd_even(displacement, terms)
             unisims += [{**_head(key), **row} for part in parts for row in _part_rows(part, measured.tasks)]
-            found[key] = systematic(np.sum([part.covariance for part in parts], axis=0))
+            responses[key] = parts
+            found[key] = systematic(parts_covariance(parts, design.prior_among([part.nuisance for part in parts])))
             if blocks:
                 number = sum(len(block) for block in blocks)
                 for measure in closure(displacement, parts, design, blocks, seed):
@@ -73,6 +83,9 @@ def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
         seed_range=_seed_range(correlation),
         excess=_excess_table(rho, measured.arms),
         closure=pd.DataFrame(closures, columns=list(_CLOSURE)).rename(columns=_CLOSURE),
+        joint_correlation=joint_correlations(found, measured, design),
+        structure=structure_table(found, measured, design),
+        modes=modes_table(found, responses, measured.tasks),
         systematic=found,
     )
 

@@ -8,12 +8,13 @@ from typing import Protocol
 import xarray as xr
 
 from shiftlab.bias.correlated import correlated
+from shiftlab.bias.currency import resolutions, with_currencies
 from shiftlab.bias.design import read_design
 from shiftlab.bias.measure import measure
 from shiftlab.bias.record import Bias
 from shiftlab.bias.sample import check_exposure
 from shiftlab.bias.statistic import Statistic
-from shiftlab.bias.tables import bias_table
+from shiftlab.bias.tables import bias_table, joint_table
 from shiftlab.bias.two_point import generation_nuisances, mark
 from shiftlab.errors import ConfigError, UnknownNameError
 
@@ -35,6 +36,7 @@ def bias(
     replicas: int = 200,
     seed: int = 0,
     exposure: Mapping[str, float] | None = None,
+    slopes: Mapping[str, float] | None = None,
 ) -> Bias:
     """Return the paired bias of every head in every universe, and how the heads move together.
 
@@ -46,6 +48,7 @@ def bias(
         exposure: Expected number of data events per simulated sample; biases are quoted in units
             of the statistical error that such data would have. A sample that is not named counts
             with the size of its evaluation sample.
+        slopes: d mu / d statistic per task, by which a bias moves a fitted parameter mu; the fit gives it.
 
     Raises:
         ConfigError: fewer than 2 replicas, an unknown task or sample, an exposure that is not positive.
@@ -60,10 +63,13 @@ def bias(
     events = check_exposure(exposure, responses.datasets)
     measured = measure(datasets, statistics, design, replicas=replicas, seed=seed, exposure=events)
     together = correlated(measured, design, seed)
+    rows = mark(bias_table(measured, design), datasets, generation_nuisances(getattr(responses, "attrs", {})))
+    table = with_currencies(rows, measured, resolutions(datasets, statistics, measured, design), slopes)
     return Bias(
         tasks=measured.tasks,
         replicas=replicas,
-        table=mark(bias_table(measured, design), datasets, generation_nuisances(getattr(responses, "attrs", {}))),
+        table=table,
+        joint_significance=joint_table(measured, design),
         performance=measured.performance,
         exposure=measured.exposure,
         unisims=together.unisims,
@@ -72,6 +78,9 @@ def bias(
         seed_range=together.seed_range,
         excess=together.excess,
         closure=together.closure,
+        joint_correlation=together.joint_correlation,
+        structure=together.structure,
+        modes=together.modes,
         covariance={key: part.covariance for key, part in together.systematic.items()},
         raw_covariance={key: part.raw for key, part in together.systematic.items()},
     )

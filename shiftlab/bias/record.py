@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,12 @@ _HEADLINE = [
 ]
 
 
+_TABLES: Final = (
+    *("performance", "exposure", "unisims", "reliability", "seed_range", "excess", "closure"),
+    *("joint_significance", "joint_correlation", "structure", "modes"),
+)
+
+
 @dataclass(frozen=True)
 class Bias:
     """How far every head moves in every universe, and how the heads move together.
@@ -34,6 +40,8 @@ class Bias:
         replicas: Number of bootstrap replicas.
         table: One row per arm, seed, task and shifted universe (``bias.csv``); ``not_quoted`` says why a bias
             is not quoted: a two-point variation of too few vertices, or a task whose error these events do not tell.
+        joint_significance: One row per arm, seed and shifted universe: do its tasks move at all, what they share
+            counted once (Hotelling's T^2).
         performance: Nominal performance with 68% and 95% intervals and a reference.
         exposure: Evaluated and data events per task and simulated sample.
         unisims: Odd and even response to each nuisance, in units of the data's error.
@@ -42,6 +50,9 @@ class Bias:
         seed_range: Smallest and largest rho over seeds; no interval over seeds is claimed.
         excess: Mean rho of one arm minus that of another on the same events and universes.
         closure: Joint universes against the sum of the one-nuisance ones.
+        joint_correlation: rho per pair of tasks over joint universes; its interval is over universes, events and seeds.
+        structure: Effective number of independent tasks, and inflation of their sum, with intervals.
+        modes: Leading modes of the covariance, named by their nuisances.
         covariance: (arm, seed, recalibrate) to (task, task), debiased, in units of the data's error.
         raw_covariance: The same before debiasing.
     """
@@ -49,6 +60,7 @@ class Bias:
     tasks: tuple[str, ...]
     replicas: int
     table: pd.DataFrame
+    joint_significance: pd.DataFrame
     performance: pd.DataFrame
     exposure: pd.DataFrame
     unisims: pd.DataFrame
@@ -57,6 +69,9 @@ class Bias:
     seed_range: pd.DataFrame
     excess: pd.DataFrame
     closure: pd.DataFrame
+    joint_correlation: pd.DataFrame
+    structure: pd.DataFrame
+    modes: pd.DataFrame
     covariance: Mapping[Key, Floats]
     raw_covariance: Mapping[Key, Floats]
 
@@ -68,7 +83,7 @@ class Bias:
         """
         _write(folder / "bias.csv", self.table)
         _write(folder / "correlation.csv", self.correlation)
-        for name in ("performance", "exposure", "unisims", "reliability", "seed_range", "excess", "closure"):
+        for name in _TABLES:
             _write(folder / "csv" / f"{name}.csv", getattr(self, name))
         _write(folder / "csv" / "covariance.csv", self._covariance_table())
 

@@ -13,7 +13,7 @@ from shiftlab.bias.design import Design
 from shiftlab.bias.influence import gain
 from shiftlab.bias.measure import Measured
 
-__all__ = ["bias_table"]
+__all__ = ["bias_table", "joint_table"]
 
 _COLUMNS = (
     *("arm", "seed", "task", "statistic", "unit", "nuisance", "direction", "throw", "universe", "group"),
@@ -21,6 +21,8 @@ _COLUMNS = (
     *("bias_over_sigma_data", "significance", "mc_limited", "strength", "q_value", "mirrored", "not_quoted"),
     *("z", "p_value", "holm", "rho_pair", "pair_gain"),
 )
+
+_JOINT: Final = ("arm", "seed", "universe", "group", "recalibrate", "t_squared", "tasks", "p_value")
 
 _PERFECT: Final = " is 1 in every bootstrap replica: these events do not tell its error"
 
@@ -88,3 +90,37 @@ def _rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
                 "strength": strength,
                 "mirrored": nuisance in one_sided,
             }
+
+
+def joint_table(measured: Measured, design: Design) -> pd.DataFrame:
+    """Return one row per arm, seed and shifted universe: T^2 of the biases of all tasks, with p, q and Holm's p.
+
+    What tasks share is counted once; ``tasks`` is the number of independent combinations of them. The covariance of
+    the biases is the bootstrap's, so that T^2 follows F; NaN where there are fewer replicas than tasks. q and Holm's p
+    are over the universes of one arm, seed, recalibration and group.
+    """
+    table = pd.DataFrame(list(_joint_rows(measured, design)), columns=list(_JOINT))
+    table["q_value"] = table["holm"] = np.nan
+    for _, rows in table.groupby(["arm", "seed", "recalibrate", "group"], sort=False).groups.items():
+        p = table.loc[rows, "p_value"].to_numpy()
+        if np.isfinite(p).all():
+            table.loc[rows, "q_value"], table.loc[rows, "holm"] = significance.q_values(p), significance.holm(p)
+    return table
+
+
+def _joint_rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
+    for a, s in np.ndindex(len(measured.arms), len(measured.seeds)):
+        value = measured.value[a, s]
+        shift = value - value[:, design.nominal : design.nominal + 1]
+        degrees = shift.shape[2] - 2
+        for universe, name in enumerate(design.names):
+            if universe == design.nominal:
+                continue
+            row = {"arm": measured.arms[a], "seed": measured.seeds[s], "universe": name}
+            row |= {"group": design.group[universe], "recalibrate": design.recalibrate[universe]}
+            if len(measured.tasks) > degrees:
+                yield {**row, "t_squared": np.nan, "tasks": 0, "p_value": np.nan}
+                continue
+            covariance = np.atleast_2d(np.cov(shift[:, universe, 1:]))
+            found = significance.joint(shift[:, universe, 0], covariance, degrees)
+            yield {**row, "t_squared": found.statistic, "tasks": found.freedom, "p_value": found.p}

@@ -16,7 +16,7 @@ from shiftlab.errors import RunError
 COLUMNS = {
     "bias.csv": "arm,seed,task,statistic,unit,nuisance,direction,throw,universe,group,recalibrate,nominal,"
     "nominal_error,bias,bias_error,unpaired_error,sigma_data,bias_over_sigma_data,significance,mc_limited,strength,q_value,mirrored,not_quoted,"
-    "z,p_value,holm,rho_pair,pair_gain",
+    "z,p_value,holm,rho_pair,pair_gain,resolution,bias_over_resolution,parameter_shift,parameter_error",
     "correlation.csv": "arm,seed,task_a,task_b,rho,lo,hi,recalibrate,flag",
     "csv/performance.csv": "arm,seed,task,statistic,unit,value,lo,hi,reference,reference_value,n_events,lo95,hi95",
     "csv/exposure.csv": "task,sample,evaluated,effective,data,declared",
@@ -26,6 +26,10 @@ COLUMNS = {
     "csv/seed_range.csv": "arm,recalibrate,task_a,task_b,rho_min,rho_max,seeds",
     "csv/excess.csv": "arm,minus_arm,seed,recalibrate,excess,lo,hi,pairs",
     "csv/closure.csv": "arm,seed,measure,value,lo,hi,expected_lo,expected_hi,universes,recalibrate",
+    "csv/joint_significance.csv": "arm,seed,universe,group,recalibrate,t_squared,tasks,p_value,q_value,holm",
+    "csv/joint_correlation.csv": "arm,recalibrate,task_a,task_b,rho,lo,hi,note",
+    "csv/structure.csv": "arm,recalibrate,source,measure,value,lo,hi,tasks,seeds,note",
+    "csv/modes.csv": "arm,seed,recalibrate,mode,name,fraction,task,loading,lo,hi",
     "csv/covariance.csv": "arm,seed,recalibrate,task_a,task_b,debiased,raw",
 }
 
