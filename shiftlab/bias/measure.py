@@ -163,7 +163,7 @@ def _still(nominal: Floats) -> bool:
 
 
 def _refuse_constant(nominal: Floats, statistic: Statistic, where: str) -> None:
-    """Refuse a statistic without variance, unless it is a pure number that cannot be better than the 1 that it is."""
+    """Refuse a statistic without variance, unless it is a pure number that cannot exceed the 1 that it is."""
     if statistic.unit not in ("", "1") or abs(nominal[0] - 1.0) > 1e-9:
         raise DataError(
             f"{where}: {statistic.statistic} is {nominal[0]:.6g} in every bootstrap replica, so it has no variance; "

@@ -1,4 +1,4 @@
-"""Structure of the tasks' covariance in the tables: copies are one task, independent tasks are many, modes have names."""
+"""Structure of the tasks' covariance in the tables: copies are one task, independent tasks many, modes have names."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def test_what_tasks_share_is_counted_once_in_their_joint_significance(toys: Any)
     rows = [toys.nominal, *toys.unisims(["a"])]
     noise = np.random.default_rng(4).normal(0.0, 0.3, (3, 3, 200))
     noise[:, 0] = 0.0
+    noise += np.random.default_rng(5).normal(size=(3, 1, 200))
     moved = np.array([0.0, 1.0, 0.0])[:, None]
     values = [moved * size + noise[t] for t, size in enumerate((0.5, 0.5, 0.2))]
     values[1] = values[0]
