@@ -15,7 +15,7 @@ from shiftlab.bias.design import Term
 from shiftlab.bias.joint_moments import About, Moments, Sampling, joint_moments
 from shiftlab.bias.statistic import Floats
 
-__all__ = ["CASES", "NUISANCES", "SIGNS", "Case", "Draw", "as_cells", "draw"]
+__all__ = ["CASES", "MAP_SPREAD", "NUISANCES", "SIGNS", "Case", "Draw", "as_cells", "draw"]
 
 NUISANCES: Final = 4
 """Number of nuisances."""
@@ -32,6 +32,13 @@ _EVENTS: Final = 250
 _SPREAD: Final = 0.3
 _JITTER: Final = 0.5
 """Events of a sample; spread of their response, relative to its mean and alike for all tasks; and beside it."""
+
+MAP_SPREAD: Final = 0.3
+"""Spread of each task's response over the realisations of a frozen map, normal in all cases."""
+
+_THROWS: Final = 9
+_MAP_NOISE: Final = 0.06
+"""Realisations of the map, and the event noise of the response to each."""
 
 _UNIVERSE_TAILS: Final = 6.0
 _EVENT_TAILS: Final = 5.0
@@ -150,6 +157,7 @@ class Draw:
         weights: (1 + replica, event), bootstrap weights over their sum; replica 0 the sample itself.
         means: (pseudo-experiment, 1 + replica, feature, task), mean responses.
         z: Nuisances of the joint universes by the way they were drawn, (pseudo-experiment, universe, nuisance).
+        maps: (pseudo-experiment, 1 + replica, throw, task), odd response in each realisation of a frozen map.
     """
 
     case: Case
@@ -158,6 +166,7 @@ class Draw:
     weights: Floats
     means: Floats
     z: Mapping[Sampling, Floats]
+    maps: Floats
 
     @cached_property
     def unisim(self) -> Floats:
@@ -242,7 +251,17 @@ def draw(case: Case, number: int, replicas: int, seed: tuple[int, ...]) -> Draw:
         weights,
         np.ascontiguousarray(np.swapaxes(means, 0, 1)),
         {"independent": case.nuisances(rng, universes), "pairs": pairs},
+        _maps(case, rng, number, replicas),
     )
+
+
+def _maps(case: Case, rng: np.random.Generator, number: int, replicas: int) -> Floats:
+    """Return the responses in ``_THROWS`` maps, (pseudo-experiment, 1 + replica, throw, task)."""
+    columns = case.response.shape[1]
+    found = case.response[0] + MAP_SPREAD * rng.standard_normal((number, 1, _THROWS, columns))
+    noise = _MAP_NOISE * rng.standard_normal((number, 1 + replicas, _THROWS, columns))
+    noise[:, 1:] += noise[:, :1]
+    return np.asarray((found + noise) * (np.array(case.copies) if case.copies else 1.0), dtype=np.float64)
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], tails: float | None) -> Floats:

@@ -115,7 +115,7 @@ def prove(
     pseudo: int = 200,
     seed: int = 0,
     *,
-    replicas: int = 60,
+    replicas: int = 100,
     cases: Sequence[Case] = CASES,
     estimators: Sequence[Estimator] = ESTIMATORS,
 ) -> Proof:

@@ -9,12 +9,13 @@ from typing import Final, TypeAlias
 import numpy as np
 from scipy import stats
 
-from shiftlab.bias.covariance import correlation
+from shiftlab.bias.covariance import Part, correlation
 from shiftlab.bias.effective import effective_interval, effective_number
 from shiftlab.bias.inflation import inflation, inflation_interval
 from shiftlab.bias.influence import influence
 from shiftlab.bias.joint_moments import Moments
-from shiftlab.bias.proof.cases import SIGNS, Case, Draw
+from shiftlab.bias.maps import map_covariance, map_interval
+from shiftlab.bias.proof.cases import MAP_SPREAD, SIGNS, Case, Draw
 from shiftlab.bias.statistic import Floats, Mean
 from shiftlab.bias.universe_interval import Limits, correlation_interval, variance_interval
 
@@ -75,6 +76,25 @@ def _bias_by_bootstrap(draw: Draw, level: float) -> Found:
     error = draw.unisim[:, 1:].std(axis=1, ddof=1)
     quantile = float(stats.t.ppf(0.5 + level / 2.0, draw.unisim.shape[1] - 2))
     return _symmetric(draw.unisim[:, 0], error, quantile)
+
+
+def _variance_over_maps(draw: Draw, level: float) -> Found:
+    """Variance of each task over the realisations of a frozen map, event noise taken off."""
+    number, replicas, throws, tasks = draw.maps.shape
+    odd = draw.maps.reshape(-1, throws, tasks)
+    scatter = map_covariance(Part("map", odd, np.zeros_like(odd), mirrored=False)).scatter
+    each = np.diagonal(scatter, axis1=-2, axis2=-1).reshape(number, replicas, tasks)
+    noise = each[:, 1:].mean(axis=1) - each[:, 0]
+    ends = [
+        map_interval(float(raw), float(own), throws, level / 2.0)
+        for raw, own in zip(each[:, 0].ravel(), noise.ravel(), strict=True)
+    ]
+    low, high = np.array(ends).T.reshape(2, number, tasks)
+    return Found(each[:, 0] - noise, low, high)
+
+
+def _map_truth(case: Case) -> Floats:
+    return MAP_SPREAD**2 * np.array(case.copies or (1.0, 1.0, 1.0)) ** 2
 
 
 def _symmetric(estimate: Floats, error: Floats, quantile: float) -> Found:
@@ -156,6 +176,7 @@ def _estimators() -> tuple[Estimator, ...]:
     found = [
         Estimator("bias, error by influence", _bias_by_influence, lambda case: case.unisim().ravel()),
         Estimator("bias, error by bootstrap", _bias_by_bootstrap, lambda case: case.unisim().ravel()),
+        Estimator("variance, frozen maps", _variance_over_maps, _map_truth),
     ]
     for universes, moments, truth in _KINDS:
         why = "" if moments is _unisims else _STRETCHED  # intervals over events are exact but for very noisy tasks
