@@ -112,7 +112,7 @@ class Systematic:
 
     @property
     def covariance(self) -> Floats:
-        """(task, task): ``debiased``, made positive semi-definite, with its variances as they are (those below 0 are 0).
+        """(task, task): ``debiased``, made positive semi-definite; its variances stay, and those below 0 are 0.
 
         To set negative eigenvalues to zero alone would add to the variances, 8% in one arm of a study whose other
         tasks were all noise; the correlations of the projected matrix have no such freedom.
