@@ -71,7 +71,11 @@ def components(bias: Floats, *, pairs: bool = False, tasks: Sequence[str] | None
     times freedom over draws of Wishart matrices, by Cholesky factors (Krishnamoorthy and Xia 2007, J. Stat. Plan.
     Inference 137, 2312); event noise enters by drawing the mean squares of a bootstrap replica. The residual of a
     training that answers to few nuisances is alike in many universes: its freedom is that of Box (1954, Ann. Math.
-    Stat. 25, 290) with the unbiased moments of a Wishart matrix. Measured coverage: ``tests/bias/test_components.py``.
+    Stat. 25, 290) with the unbiased moments of a Wishart matrix. Coverage of 68% and
+    95% intervals, measured with 5 seeds and 16 to 40 universes (700 to 1,000 pseudo-experiments each): shift 0.70-0.72
+    and 0.95-0.96, seed 0.69-0.70 and 0.95, residual 0.64-0.74 and 0.92-0.97 (so a little short where each training has
+    its own sensitivity: five of them hardly tell how much it varies), correlation and its parts 0.69-0.76 and
+    0.96-0.99 (conservative).
 
     Args:
         bias: (1 + replica, seed, universe, task), every seed in every universe; replica 0 the sample itself.

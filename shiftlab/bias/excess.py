@@ -128,7 +128,9 @@ def excess(
     The interval is over events, seeds (by number: seed s of one arm against seed s of the other) and, where ``block``
     says that the universes are draws, universes.
 
-    Measured coverage of the 68% and 95% intervals: see ``tests/bias/test_excess.py``.
+    Coverage of the 68% and 95% intervals, measured with 5 seeds on one-nuisance universes (2,000 pseudo-experiments
+    each): where the seeds scatter most 0.68 and 0.945 (excess), 0.67 and 0.94 (log kappa); where events do most,
+    conservative, 0.71 and 0.97, 0.74 and 0.97.
 
     Args:
         rows: (2, seed, 1 + replica, row, task), from ``unisim_rows`` or ``joint_rows``, in one currency; replica 0 is

@@ -97,6 +97,9 @@ def match(
     arms would be matched in appearance only (bias of lambda times the variance of x, measured: 3 statistical errors
     for 12 strata of 70 events). For the same reason strata are cells of the truth (``quantile_strata``).
 
+    Coverage of a matched contrast that is truly 0, 4 strata of 500 events (800 pseudo-experiments): 0.71 where 68% and
+    0.96 where 95% is claimed; 2% of the samples had no match and were refused.
+
     Args:
         loss: (2, event, task), per-event nominal loss whose mean is the performance: the squared residual, of which
             the per-event resolution is the root, or wrong (1) and right (0), whose mean p gives sqrt(p (1 - p)).

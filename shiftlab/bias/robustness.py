@@ -112,7 +112,8 @@ def scores(
 
     Harm "loss" is linear in the bias, apart from ``worst``. Harm "size" is |b|, which event noise makes larger: 2 |b| -
     mean |b(replica)| takes most of that off (first order of the bootstrap's bias). Where all biases are below their
-    errors the score is an upper limit rather than a measurement; it is 0 exactly where nothing moves.
+    errors the score is an upper limit rather than a measurement; it is 0 exactly where nothing moves. Coverage of
+    ``multiway.estimate`` on the area of |b|, 5 seeds (2,000 pseudo-experiments each): 0.67-0.68 and 0.94-0.945.
 
     Args:
         curves: One per nuisance, in one currency (per-event resolution, to compare tasks).
