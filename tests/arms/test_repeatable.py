@@ -15,10 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shiftlab.arms.repeatable import repeatable
 from shiftlab.arms.scratch import Scratch
 from shiftlab.arms.tokens.set import token_set
-from shiftlab.arms.training import Workshop
+from shiftlab.arms.training import Run, Workshop, train
 from shiftlab.arms.training.pretraining import pretrain
 from shiftlab.arms.training.recipe import Recipe
-from shiftlab.arms.training.trainer import Run, train
 from shiftlab.arms.training_set import training_set
 from shiftlab.config import locate
 from shiftlab.detector import NOMINAL, unisim
