@@ -199,6 +199,10 @@ def test_many_held_out_events_are_judged_by_a_sample_of_all_classes():
         ({"validation": -0.1}, "validation is -0.1"),
         ({"pieces": 0}, "pieces is 0; it is 1 or more"),
         ({"patience": -1}, "patience is -1; it is 0 or more"),
+        ({"warm_up": 1.5}, "warm_up is 1.5"),
+        ({"decay": -0.1}, "decay -0.1"),
+        ({"clip": 0.0}, "clip 0.0"),
+        ({"gentle_batch": 0}, "gentle_batch is 0; it is 1 or more"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused(wrong, message):
