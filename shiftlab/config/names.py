@@ -10,6 +10,7 @@ from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.foundation_model import is_foundation
 from shiftlab.arms.objectives import objectives
+from shiftlab.arms.public.point_contract import PointContract
 from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES
 from shiftlab.detector import effects
 from shiftlab.detector.recorder import Recorder, recorder
@@ -118,6 +119,12 @@ def network_mistakes(
     if name not in known["bodies"].names():
         return [*found, f"arms.body: {UnknownNameError('body', name, known['bodies'].names())}"]
     kind = known["bodies"].get(name)
+    if kind.contract_type is PointContract:  # nothing here teaches it
+        return [
+            *found,
+            f"arms.body: '{name}' is a public model; `shiftlab adopt {name} CHECKPOINT FOLDER` takes it over, and "
+            "arms.foundation=FOLDER puts heads on it.",
+        ]
     if size is not None and size not in kind.sizes:
         found.append(f"arms.size: {UnknownNameError(f'size of body {name}', size, kind.sizes)}")
     if kind.input != given:
@@ -134,7 +141,7 @@ def _check_foundation(plan: ArmPlan, mistakes: list[str]) -> None:
     if not is_foundation(plan.foundation):
         mistakes.append(
             f"arms.foundation: no foundation model in '{plan.foundation}'; `shiftlab pretrain out={plan.foundation}` "
-            "makes one."
+            "makes one, or `shiftlab adopt`."
         )
     for key in ("body", "size"):
         if getattr(plan, key) is not None:
