@@ -175,8 +175,8 @@ class _Trainings:
             return False
         if load_record(own).get("identity") != self.identity(kind, seed):
             raise RunError(
-                f"'{own}' was trained with another recipe, sample or foundation model. Choose another folder, or train "
-                "with --fresh."
+                f"'{own}' was trained with another recipe, sample or foundation model. Choose another folder "
+                "(arms.checkpoints=FOLDER), or train with --fresh, which discards it."
             )
         return True
 
