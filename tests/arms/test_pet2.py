@@ -120,6 +120,8 @@ def test_the_size_is_read_off_the_tensors(shipped):
     assert not found["interaction"]
     assert not found["local_interaction"]
     assert found["heads"] == 8
+    with pytest.raises(ConfigError, match="neighbors cannot be stated; heads, neighbours"):
+        size_of({"body": plain.body.state_dict()}, neighbors=5)
 
 
 def test_fine_tuning_copies_what_fits_but_no_last_layer(shipped):

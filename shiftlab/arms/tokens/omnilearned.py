@@ -94,8 +94,11 @@ def size_of(parts: Parts, **stated: int) -> dict[str, Any]:
             given), ``coordinates`` (2) and ``first_kind`` (1).
 
     Raises:
-        ConfigError: a tensor is missing or of an unexpected shape.
+        ConfigError: a tensor is missing or of an unexpected shape, or something else is stated.
     """
+    unknown = sorted(set(stated).difference(_STATED))
+    if unknown:
+        raise ConfigError(f"OmniLearned checkpoint: {', '.join(unknown)} cannot be stated; {', '.join(_STATED)} can.")
     body = parts["body"]
     try:
         _, tokens, width = body["token"].shape
