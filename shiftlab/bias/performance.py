@@ -79,8 +79,9 @@ def _without_noise(values: Floats) -> Floats:
     it: where nothing but scatter is there, 2 - sqrt(2) = 0.59 of it stays (mean of |x| for a normal x).
     """
     known = values[1:][np.isfinite(values[1:])]
-    noise = known.mean() - values[0] if len(known) else 0.0
-    return np.clip(np.concatenate([values[:1] - noise, values[1:] - 2.0 * noise]), 0.0, None)
+    noise = float(known.mean() - values[0]) if len(known) else 0.0
+    freed: Floats = np.clip(np.concatenate([values[:1] - noise, values[1:] - 2.0 * noise]), 0.0, None)
+    return freed
 
 
 def performance_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
