@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from shiftlab.arms import arms, load_arms
+from shiftlab.arms.multitask import Multitask
 from shiftlab.arms.training.study import deposits_digest, train_study
-from shiftlab.errors import DataError, RunError
+from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.tasks import named_tasks
 
 NAMES = ("foundation", "scratch", "classic")
@@ -40,6 +41,32 @@ def test_the_same_training_again_does_nothing(trained, pixel, recipe):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     train_study(deposits, pixel, folder, arms(), named_tasks(), names=NAMES, seeds=(0,), recipe=recipe, progress=False)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_arms_of_other_vertices_are_refused_before_anything_is_trained(trained, pixel, recipe, draw, monkeypatch):
+    folder, _ = trained
+    monkeypatch.setattr(Multitask, "train", None)  # to be called would be another error
+    with pytest.raises(ConfigError, match="arms trained on other vertices"):
+        train_study(
+            draw(40, 9),
+            pixel,
+            folder,
+            arms(),
+            named_tasks(),
+            names=("multitask",),
+            seeds=(0,),
+            recipe=recipe,
+            progress=False,
+        )
+
+
+def test_fresh_does_not_go_on_with_what_it_cannot_remove(pixel, recipe, draw, tmp_path, monkeypatch):
+    (tmp_path / "kept").touch()
+    monkeypatch.setattr("shutil.rmtree", lambda folder, ignore_errors: None)
+    with pytest.raises(RunError, match="cannot be removed for --fresh"):
+        train_study(
+            draw(2), pixel, tmp_path, arms(), named_tasks(), names=NAMES, recipe=recipe, fresh=True, progress=False
+        )
 
 
 def test_another_recipe_or_sample_is_refused(trained, pixel, recipe, draw):

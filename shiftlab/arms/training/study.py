@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from shiftlab.arms.admitted import under_contract
 from shiftlab.arms.arm import Arm
-from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
+from shiftlab.arms.checkpoint import arm_folder, has_record, load_record, require_vertices
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
 from shiftlab.arms.network_arm import NetworkArm
 from shiftlab.arms.tokens.set import TokenSet
@@ -83,20 +83,21 @@ def train_study(
     Raises:
         RunError: the folder holds another training and ``fresh`` is False, or the time is over.
         DataError: a loss is not finite, or a task has no or too few training events.
-        ConfigError: the foundation model cannot be used with this detector.
+        ConfigError: the foundation model cannot be used with this detector, or the folder holds arms of another sample.
     """
     deadline = Deadline(time.monotonic() + 60 * minutes)
     kinds = [known.get(name) for name in names]
     given, recipe = _resting(foundation, kinds, detector, recipe or Recipe())
     processes = Processes.here(Processes.own_device(device))
     if fresh:
-        _discard(folder, processes)
+        _discard(folder, processes, whole=True)
     trainings = _Trainings(folder, _about(sample, detector, recipe, tasks), recipe, tuple(tasks), given, deadline)
     missing = [(kind, seed) for seed in seeds for kind in kinds if not trainings.has(kind, seed)]
     if missing:
         bars = _bars(processes, progress)
         with bars(desc="events") as bar:
             data = training_data(sample, detector, tasks, folder / _STATE, workers, bar.update).to(processes.device)
+        require_vertices(folder, np.unique(data.image.events.vertex.cpu().numpy()))  # now, not when all is trained
         with bars(desc="training", total=trainings.presented(missing), smoothing=0.05) as bar:
             trainings.train_all(missing, data, bar)
         _discard(folder / _STATE, processes)
@@ -123,11 +124,17 @@ def _about(sample: Sample, detector: Recorder, recipe: Recipe, tasks: Sequence[T
     return {**described(sample), "detector": detector.name, **trained}
 
 
-def _discard(folder: Path, processes: Processes) -> None:
-    """Remove a folder once no process needs it; all go on when it is gone."""
+def _discard(folder: Path, processes: Processes, *, whole: bool = False) -> None:
+    """Remove a folder once no process needs it; all go on when it is gone.
+
+    Raises:
+        RunError: ``whole``, and something of it cannot be removed.
+    """
     processes.wait()
     if processes.first:
         shutil.rmtree(folder, ignore_errors=True)
+        if whole and folder.exists():
+            raise RunError(f"'{folder}' cannot be removed for --fresh. Remove it yourself, or choose another folder.")
     processes.wait()
 
 
