@@ -1,5 +1,6 @@
 """What a study says of its arms: bodies, objectives and foundation models are known, and recipes make sense."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,11 +71,22 @@ def test_a_foundation_model_must_be_there_and_brings_its_own_network(tmp_path):
     assert "arms.size: 'base' is given; arms.foundation has its own. Leave one out." in said
 
 
+@pytest.mark.parametrize("word", ["arms.size=small", "arms.body=voxel_transformer", "arms.foundation=model"])
+def test_a_run_of_trained_arms_takes_no_word_about_their_networks(word):
+    """Its record would say something that no network of it has."""
+    said = refused(word)
+    assert said.startswith(word.partition("=")[0])
+    assert "this run judges trained arms as they are" in said
+
+
 def test_where_a_foundation_model_lies_does_not_change_the_identity(tmp_path):
-    one = compose_study([DEMO]).study
-    two = compose_study([DEMO, f"arms.foundation={tmp_path}"]).study
+    shipped = Path("studies/checkpoints/foundation")
+    shutil.copytree(shipped, tmp_path / "model")
+    words = [DEMO, "retrain=true", "data.train=pyproject.toml"]
+    one = compose_study([*words, f"arms.foundation={shipped}"]).study
+    two = compose_study([*words, f"arms.foundation={tmp_path / 'model'}"]).study
     assert one.identity() == two.identity()
-    assert one.identity() != compose_study([DEMO, "arms.train.labels=10"]).study.identity()
+    assert one.identity() != compose_study([*words, "arms.train.labels=10"]).study.identity()
 
 
 def test_a_pre_training_takes_several_files_and_any_detector(tmp_path):

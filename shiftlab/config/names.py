@@ -101,6 +101,8 @@ def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: 
         mistakes.append("data.train: missing; training needs a sample, which `make samples` makes.")
     if purpose == "train" or study.retrain:
         _check_foundation(study.arms, mistakes)
+    else:
+        _check_not_trained(study.arms, mistakes)
     if purpose == "run" and not study.retrain and not study.arms.checkpoints.is_dir():
         mistakes.append(
             f"arms.checkpoints: no folder '{study.arms.checkpoints}'; `shiftlab train study={study.name}` makes it."
@@ -146,6 +148,16 @@ def _check_foundation(plan: ArmPlan, mistakes: list[str]) -> None:
     for key in ("body", "size"):
         if getattr(plan, key) is not None:
             mistakes.append(f"arms.{key}: '{getattr(plan, key)}' is given; arms.foundation has its own. Leave one out.")
+
+
+def _check_not_trained(plan: ArmPlan, mistakes: list[str]) -> None:
+    """Add one message for each key about networks that a run of trained arms would silently leave aside."""
+    for key in ("body", "size", "foundation"):
+        if getattr(plan, key) is not None:
+            mistakes.append(
+                f"arms.{key}: '{getattr(plan, key)}' is given; this run judges trained arms as they are (those in "
+                f"'{plan.checkpoints}'). Leave it out, or train such arms (`shiftlab train`, or retrain=true)."
+            )
 
 
 def _check_parts(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:

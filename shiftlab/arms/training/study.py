@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -121,7 +121,17 @@ def _resting(
 def _about(sample: Sample, detector: Recorder, recipe: Recipe, tasks: Sequence[Task]) -> dict[str, Any]:
     """Return what every record says of the sample and the recipe."""
     trained = {"recipe": recipe.plain(), "trained_tasks": [task.name for task in tasks]}
-    return {**described(sample), "detector": detector.name, **trained}
+    nominal = digest_json(_nominal(detector.to_dict()))
+    return {**described(sample), "detector": detector.name, "detector_digest": nominal, **trained}
+
+
+def _nominal(plain: Any) -> Any:
+    """Return a detector's plain values with nothing but the nominal value of each parameter: what images depend on."""
+    if not isinstance(plain, Mapping):
+        return plain
+    if "nominal" in plain and "sigma" in plain:
+        return plain["nominal"]
+    return {name: _nominal(value) for name, value in plain.items()}
 
 
 def _discard(folder: Path, processes: Processes, *, whole: bool = False) -> None:
@@ -166,10 +176,11 @@ class _Trainings:
     deadline: Deadline
     made: dict[int, FoundationModel] = field(default_factory=dict)
 
-    def identity(self, kind: type[Arm], seed: int) -> str:
-        """Return the digest of all that decides an arm's weights."""
+    def identity(self, kind: type[Arm], seed: int, without: tuple[str, ...] = ()) -> str:
+        """Return the digest of all that decides an arm's weights, without what an older record does not say."""
         rests = [self.given.digest] if kind.pretrained and self.given is not None else []
-        return digest_json([self.about, kind.name, seed, *rests])
+        about = {key: value for key, value in self.about.items() if key not in without}
+        return digest_json([about, kind.name, seed, *rests])
 
     def has(self, kind: type[Arm], seed: int) -> bool:
         """Return whether the arm is trained already.
@@ -180,9 +191,11 @@ class _Trainings:
         own = arm_folder(self.folder, kind.name, seed)
         if not has_record(own):
             return False
-        if load_record(own).get("identity") != self.identity(kind, seed):
+        record = load_record(own)
+        unsaid = tuple(key for key in ("detector_digest",) if key not in record)
+        if record.get("identity") != self.identity(kind, seed, unsaid):
             raise RunError(
-                f"'{own}' was trained with another recipe, sample or foundation model. Choose another folder "
+                f"'{own}' was trained with another recipe, sample, detector or foundation model. Choose another folder "
                 "(arms.checkpoints=FOLDER), or train with --fresh, which discards it."
             )
         return True
@@ -257,7 +270,10 @@ class _Trainings:
 
     def _pretraining_identity(self, seed: int) -> str:
         return digest_json(
-            [self.about["data_digest"], self.about["detector"], self.recipe.plain(), "pretraining", seed]
+            [
+                *(self.about[key] for key in ("data_digest", "detector", "detector_digest")),
+                *(self.recipe.plain(), "pretraining", seed),
+            ]
         )
 
     def _workshop(self, identity: str, bar: tqdm[Any]) -> Workshop:
