@@ -75,8 +75,8 @@ def _without_noise(values: Floats) -> Floats:
     """Return a sum of absolute values, (1 + replica,), without what the scatter of events adds to it; never below 0.
 
     Scatter adds to the sample's value about what the bootstrap adds once more, so that 2 v - mean of the replicas has
-    less of it; a replica holds it twice (``shiftlab.bias.covariance.systematic`` does the same with squares). One step of
-    it: where nothing but scatter is there, 2 - sqrt(2) = 0.59 of it stays (mean of |x| for a normal x).
+    less of it; a replica holds it twice (``shiftlab.bias.covariance.systematic`` does the same with squares). It is one
+    step: where nothing but scatter is there, 2 - sqrt(2) = 0.59 of it stays (mean of |x| for a normal x).
     """
     known = values[1:][np.isfinite(values[1:])]
     noise = float(known.mean() - values[0]) if len(known) else 0.0
