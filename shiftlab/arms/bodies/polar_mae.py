@@ -74,7 +74,7 @@ def _fixed_start(device: torch.device) -> Iterator[None]:
 
 
 class PolarMAE(Body):
-    """Voxels in, one token per ball of 5 voxels' radius out; voxels read the mean of their nearest tokens.
+    """PoLAr-MAE's encoder: one token per ball of 5 voxels' radius; voxels read the mean of their nearest tokens.
 
     Each event goes alone, in float32, and draws the same start for its centres in every universe: in a batch the
     public code normalises with the mean and spread of all events together, and starts its choice of centres at
