@@ -80,7 +80,10 @@ def _without_noise(values: Floats) -> Floats:
     """
     known = values[1:][np.isfinite(values[1:])]
     noise = float(known.mean() - values[0]) if len(known) else 0.0
-    freed: Floats = np.clip(np.concatenate([values[:1] - noise, values[1:] - 2.0 * noise]), 0.0, None)
+    value = max(0.0, float(values[0]) - noise)
+    # About the value that is quoted, so that one cut off at 0 keeps the width of its interval above.
+    around = values[1:] - values[0] - noise
+    freed: Floats = np.clip(np.concatenate([[value], value + around]), 0.0, None)
     return freed
 
 
