@@ -43,7 +43,8 @@ samples: $(STAMP)
 	  --vertices data/vertices_training.h5 --out data/lar_training.h5
 
 train: $(STAMP)
-	$(BIN)/shiftlab train study=demo data.train=data/lar_training.h5
+	$(BIN)/shiftlab train study=demo data.train=data/lar_training.h5 \
+	  arms.foundation=studies/checkpoints/foundation arms.checkpoints=outputs/checkpoints/demo
 
 clean:
 	rm -rf .venv outputs dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

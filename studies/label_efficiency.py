@@ -208,6 +208,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def figure(found: pd.DataFrame) -> Figure:
     """Draw each statistic against the number of labelled events, an arm a line, with the 68% intervals."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     from shiftlab.report.style import WIDTH, arm_colours, arm_markers, drawn
 
@@ -232,6 +233,9 @@ def figure(found: pd.DataFrame) -> Figure:
             axes.set_xscale("log")
             if statistic == "resolution":
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
+                axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel("labelled events")
             axes.set_ylabel(labels[statistic])
             axes.set_title(task, fontweight="bold")

@@ -1,5 +1,6 @@
 """What a study says of its arms: bodies, objectives and foundation models are known, and recipes make sense."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,17 +67,26 @@ def test_what_does_not_exist_or_makes_no_sense_is_named(word, said):
 def test_a_foundation_model_must_be_there_and_brings_its_own_network(tmp_path):
     words = [f"arms.foundation={tmp_path}", "arms.size=base", "data.train=pyproject.toml"]
     said = refused(*words, purpose="train")
-    assert (
-        f"arms.foundation: no foundation model in '{tmp_path}'; `shiftlab pretrain out={tmp_path}` makes one." in said
-    )
+    assert f"arms.foundation: no foundation model in '{tmp_path}'; `shiftlab pretrain out={tmp_path}` makes" in said
     assert "arms.size: 'base' is given; arms.foundation has its own. Leave one out." in said
 
 
+@pytest.mark.parametrize("word", ["arms.size=small", "arms.body=voxel_transformer", "arms.foundation=model"])
+def test_a_run_of_trained_arms_takes_no_word_about_their_networks(word):
+    """Its record would say something that no network of it has."""
+    said = refused(word)
+    assert said.startswith(word.partition("=")[0])
+    assert "this run judges trained arms as they are" in said
+
+
 def test_where_a_foundation_model_lies_does_not_change_the_identity(tmp_path):
-    one = compose_study([DEMO]).study
-    two = compose_study([DEMO, f"arms.foundation={tmp_path}"]).study
+    shipped = Path("studies/checkpoints/foundation")
+    shutil.copytree(shipped, tmp_path / "model")
+    words = [DEMO, "retrain=true", "data.train=pyproject.toml"]
+    one = compose_study([*words, f"arms.foundation={shipped}"]).study
+    two = compose_study([*words, f"arms.foundation={tmp_path / 'model'}"]).study
     assert one.identity() == two.identity()
-    assert one.identity() != compose_study([DEMO, "arms.train.labels=10"]).study.identity()
+    assert one.identity() != compose_study([*words, "arms.train.labels=10"]).study.identity()
 
 
 def test_a_pre_training_takes_several_files_and_any_detector(tmp_path):
@@ -96,12 +106,13 @@ def test_a_pre_training_takes_several_files_and_any_detector(tmp_path):
     [
         (["out=x"], "data.train: missing; say data.train=FILE"),
         (["data.train=nowhere.h5", "out=x"], "data.train: no file"),
-        (["data.train=pyproject.toml"], "out: missing."),
+        (["data.train=pyproject.toml"], "out: missing; say out=FOLDER."),
         (["data.train=pyproject.toml", "out=x", "detector=pixl_lar"], "Did you mean 'pixel_lar'"),
         (["data.train=pyproject.toml", "out=x", "detector=wire_lar"], "bodies take images of voxels"),
         (["data.train=pyproject.toml", "out=x", "arms.train.labels=10"], "pre-training uses no labels"),
         (["data.train=pyproject.toml", "out=x", "arms.objective=polar"], "arms.objective: unknown objective 'polar'"),
         (["data.train=pyproject.toml", "out=x", "arms.body=pet2"], "takes tokens"),
+        (["data.train=pyproject.toml", "out=x", "arms.body=panda"], "`shiftlab adopt panda CHECKPOINT FOLDER`"),
         (["data.train=pyproject.toml", "out=x", "out=y"], "out: given twice"),
         (["data.train=pyproject.toml", "out=x", "sed=3"], "sed: no such key. Did you mean 'seed'"),
     ],

@@ -59,7 +59,7 @@ def load_arms(
         device: Where networks go.
 
     Raises:
-        ConfigError: a checkpoint is missing or does not fit.
+        ConfigError: a checkpoint is missing or does not fit, or a folder of an arm is named otherwise than its seed.
         UnknownNameError: no arm has a given name.
     """
     folder = Path(folder)
@@ -69,13 +69,21 @@ def load_arms(
     found = []
     for name in names:
         kind = known.get(name)
-        there = sorted(int(path.name.removeprefix("seed")) for path in (folder / name).glob("seed*"))
-        found += [kind.load(folder, seed, device) for seed in (there if seeds is None else seeds)]
+        there = _seeds(folder / name) if seeds is None else seeds
+        found += [kind.load(folder, seed, device) for seed in there]
     if not found:
         raise ConfigError(
             f"no checkpoints in '{folder}' for arms {list(names) or 'of any name'}. `shiftlab train` makes them."
         )
     return tuple(found)
+
+
+def _seeds(folder: Path) -> list[int]:
+    """Return the seeds of an arm, by the names of their folders."""
+    try:
+        return sorted(int(path.name.removeprefix("seed")) for path in folder.glob("seed*"))
+    except ValueError as error:
+        raise ConfigError(f"checkpoints of '{folder}': folders are named seed0, seed1, ...; {error}.") from error
 
 
 def body_groups(arms: Sequence[Arm]) -> list[list[int]]:

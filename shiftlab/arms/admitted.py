@@ -42,8 +42,8 @@ def under_contract(data: TrainingSet, contract: Any, tasks: Sequence[Task]) -> T
     contract.require(data.contract, "training events")
     if data.store is not None:
         return _stored(data, data.store, contract).open().to(data.device)
-    rows = torch.arange(len(data.image), device=data.image.offsets.device)
-    return with_targets(_admitted(data, contract, rows), tasks, contract).to(data.device)
+    here = data.to("cpu")
+    return with_targets(_admitted(here, contract, torch.arange(len(data.image))), tasks, contract).to(data.device)
 
 
 def _admitted(data: TrainingSet, contract: Any, rows: Tensor) -> Imaged:

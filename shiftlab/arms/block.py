@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,9 +11,11 @@ from torch.nn import functional
 from shiftlab.arms.patches import Patches
 from shiftlab.arms.ragged import Ragged
 
-__all__ = ["Block", "PositionEmbedding", "offsets_from_centroid"]
+__all__ = ["GEOMETRY", "Block", "PositionEmbedding", "offsets_from_centroid"]
 
-_GEOMETRY = 4
+GEOMETRY: Final = 4
+"""Columns of a head that tell how far apart two patches are."""
+
 _FAR = 1e12
 _WAVELENGTHS = (512.0, 256.0, 128.0, 64.0, 32.0, 16.0, 8.0)
 
@@ -53,7 +57,7 @@ class Block(nn.Module):
         self.heads = heads
         self.head = width // heads
         self.before = nn.LayerNorm(width)
-        self.project = nn.Linear(width, heads * (3 * self.head - 2 * _GEOMETRY - 3))
+        self.project = nn.Linear(width, heads * (3 * self.head - 2 * GEOMETRY - 3))
         self.join = nn.Linear(width, width)
         self.between = nn.LayerNorm(width)
         self.widen = nn.Linear(width, expansion * width)
@@ -62,7 +66,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, place: Tensor, ragged: Ragged) -> Tensor:
         """Return (token, width) from the same shape; ``place`` (token, 3) are positions about the centroid, cm."""
-        columns = self.head - _GEOMETRY
+        columns = self.head - GEOMETRY
         mixed = self.project(self.before(x)).unflatten(1, (self.heads, -1))
         query, key, value = mixed.split([columns, columns, self.head - 3], dim=-1)
         near = torch.exp(-self.log_scale)[:, None]

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from shiftlab.errors import ConfigError
+from shiftlab.errors import ConfigError, DataError
 from shiftlab.provenance import write_json, write_whole
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "load_record",
     "load_vertices",
     "load_weights",
+    "require_vertices",
     "round_weights",
     "save_record",
     "save_vertices",
@@ -52,11 +53,15 @@ def has_record(folder: Path) -> bool:
     return (folder / _RECORD).is_file()
 
 
-def load_record(folder: Path) -> dict[str, Any]:
+def load_record(folder: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     """Return ``record.json``.
 
+    Args:
+        folder: Where it lies.
+        needed: Keys that it must have.
+
     Raises:
-        ConfigError: there is none, or it is not JSON.
+        ConfigError: there is none, it is not JSON, or it lacks a key.
     """
     path = folder / _RECORD
     if not path.is_file():
@@ -65,15 +70,28 @@ def load_record(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"checkpoint '{path}' is not JSON: {error}.") from error
+    missing = [key for key in needed if key not in record]
+    if missing:
+        raise ConfigError(f"checkpoint '{path}' is of another kind or damaged: it lacks {', '.join(missing)}.")
     return record
 
 
 def round_weights(module: nn.Module) -> None:
-    """Round every stored number to half precision in place: what is stored is what is evaluated."""
+    """Round every stored number to half precision in place: what is stored is what is evaluated.
+
+    Raises:
+        DataError: a number is above 65504, the largest of half precision; the message names the tensor.
+    """
     with torch.no_grad():
-        for value in module.state_dict().values():
+        for name, value in module.state_dict().items():
             if value.is_floating_point():
-                value.copy_(value.half().float())
+                rounded = value.half()
+                if bool((torch.isinf(rounded) & torch.isfinite(value)).any()):
+                    raise DataError(
+                        f"weights '{name}' cannot be kept in half precision: one is above 65504. Train "
+                        "with a lower learning rate, or adopt other weights."
+                    )
+                value.copy_(rounded.float())
 
 
 def half_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -110,13 +128,22 @@ def save_vertices(folder: Path, vertices: NDArray[np.int64]) -> None:
     Raises:
         ConfigError: the folder already holds arms trained on other vertices.
     """
+    require_vertices(folder, vertices)
     path = folder / _VERTICES
-    if path.is_file():
-        if not np.array_equal(load_vertices(folder), vertices):
-            raise ConfigError(f"'{folder}' holds arms trained on other vertices ({path.name}). Choose another folder.")
-        return
-    with write_whole(path) as temporary:
-        save_arrays({"vertex_uid": np.ascontiguousarray(vertices)}, temporary)
+    if not path.is_file():
+        with write_whole(path) as temporary:
+            save_arrays({"vertex_uid": np.ascontiguousarray(vertices)}, temporary)
+
+
+def require_vertices(folder: Path, vertices: NDArray[np.int64]) -> None:
+    """Check that a folder holds no arms, or arms that were trained on these vertices, ascending.
+
+    Raises:
+        ConfigError: they were trained on others.
+    """
+    path = folder / _VERTICES
+    if path.is_file() and not np.array_equal(load_vertices(folder), vertices):
+        raise ConfigError(f"'{folder}' holds arms trained on other vertices ({path.name}). Choose another folder.")
 
 
 def load_vertices(folder: Path) -> NDArray[np.int64]:

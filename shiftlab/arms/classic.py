@@ -129,7 +129,7 @@ class Classic(Arm):
     def load(cls, folder: Path, seed: int, device: torch.device | str = "cpu") -> Self:
         """Return the arm that ``save`` wrote; trees are always evaluated on the CPU."""
         own = arm_folder(folder, cls.name, seed)
-        record = load_record(own)
+        record = load_record(own, ("contract", "tasks"))
         models: dict[str, str] = {}
         for task in record["tasks"]:
             names = [task] if (own / f"{task}.txt").is_file() else sorted(p.stem for p in own.glob(f"{task}.*.txt"))
@@ -140,7 +140,10 @@ class Classic(Arm):
 
     @classmethod
     def train(cls, data: TrainingSet, tasks: Sequence[Task], seed: int, recipe: Recipe, workshop: Workshop) -> Self:
-        """Grow the trees of each task on the summary quantities of its own events (some events' blocks)."""
+        """Grow the trees of each task on the summary quantities of its own events (some events' blocks).
+
+        There are no state files: a training that was stopped begins anew.
+        """
         models: dict[str, str] = {}
         sizes: dict[str, int] = {}
         for task in tasks:

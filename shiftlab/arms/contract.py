@@ -31,6 +31,9 @@ class InputContract:
         edges: Extent of a cell along each index, cm, where cells are no cubes of ``pitch``; 0 where an index is no
             place.
         views: How many wire planes, each with the whole event, the second index counts; 1 without wires.
+
+    Raises:
+        ConfigError: ``grain`` does not divide ``patch``.
     """
 
     shape: tuple[int, int, int] = (768, 768, 768)
@@ -44,6 +47,11 @@ class InputContract:
     grain: int = 2
     edges: tuple[float, float, float] | None = None
     views: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse patches that cannot be divided."""
+        if self.patch < 1 or self.grain < 1 or self.patch % self.grain:
+            raise ConfigError(f"input contract: grain {self.grain} does not divide patch {self.patch}.")
 
     @property
     def locals(self) -> int:

@@ -102,7 +102,7 @@ class NetworkArm(Arm):
     def load(cls, folder: Path, seed: int, device: torch.device | str = "cpu") -> Self:
         """Return the arm that ``save`` wrote; see ``Arm.load``."""
         own = arm_folder(folder, cls.name, seed)
-        record = load_record(own)
+        record = load_record(own, ("body", "contract", "tasks"))
         size = dict(record["body"])
         kind = bodies().get(str(size.pop("name")))
         contract = contract_from_plain(kind, record["contract"])
@@ -135,7 +135,7 @@ class NetworkArm(Arm):
         digest = str(record.get("foundation", ""))
         if not digest:
             return None
-        asked_by = f"arm '{cls.name}' seed {record['seed']}"
+        asked_by = f"arm '{cls.name}' seed {record.get('seed')}"
         model = load_foundation(folder / PRETRAINED / digest[:12], asked_by=asked_by)
         if model.digest != digest:
             raise ConfigError(

@@ -19,8 +19,9 @@ class Objective(nn.Module, ABC):
     Attributes:
         name: Name in configs and checkpoints.
         input: What its body looks at.
-        augmentations: By nuisance-like quantity, the range over which events are varied in pre-training, say
-            ``{"gain_scale": "+-5% a voxel"}``; a shift that is not named lies outside what the model has seen.
+        augmentations: What is varied in pre-training, in words by name, and by nuisance or effect what of it that
+            covers, say ``{"noise": "partly: voxels vary by 5%"}`` (``shiftlab.arms.augmentations.declared``); what is
+            not named lies outside what the model has seen.
         body: What is taught.
     """
 

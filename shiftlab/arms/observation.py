@@ -91,7 +91,10 @@ class Observation:
             DataError: the events came without truth.
         """
         if self._truth is None:
-            raise DataError("labels of voxels are asked for, but these events came without them.")
+            raise DataError(
+                "labels of voxels are asked for, but these events came without them. Leave tasks of voxels "
+                "out, or take events with truth."
+            )
         return match(self.image, self._truth)
 
     @cached_property

@@ -75,12 +75,13 @@ class Bias:
     covariance: Mapping[Key, Floats]
     raw_covariance: Mapping[Key, Floats]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write ``bias.csv``, ``correlation.csv`` and ``csv/*.csv``, each whole; equal records give equal bytes.
 
         Raises:
             RunError: a file cannot be written; the previous one stays.
         """
+        folder = Path(folder)
         _write(folder / "bias.csv", self.table)
         _write(folder / "correlation.csv", self.correlation)
         for name in _TABLES:

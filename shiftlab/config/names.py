@@ -10,6 +10,7 @@ from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.foundation_model import is_foundation
 from shiftlab.arms.objectives import objectives
+from shiftlab.arms.public.point_contract import PointContract
 from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES
 from shiftlab.detector import effects
 from shiftlab.detector.prior import correlation_matrix
@@ -102,6 +103,8 @@ def check_files(study: StudyConfig, purpose: Literal["run", "train"], mistakes: 
         mistakes.append("data.train: missing; training needs a sample, which `make samples` makes.")
     if purpose == "train" or study.retrain:
         _check_foundation(study.arms, mistakes)
+    else:
+        _check_not_trained(study.arms, mistakes)
     if purpose == "run" and not study.retrain and not study.arms.checkpoints.is_dir():
         mistakes.append(
             f"arms.checkpoints: no folder '{study.arms.checkpoints}'; `shiftlab train study={study.name}` makes it."
@@ -120,6 +123,12 @@ def network_mistakes(
     if name not in known["bodies"].names():
         return [*found, f"arms.body: {UnknownNameError('body', name, known['bodies'].names())}"]
     kind = known["bodies"].get(name)
+    if kind.contract_type is PointContract:  # nothing here teaches it
+        return [
+            *found,
+            f"arms.body: '{name}' is a public model; `shiftlab adopt {name} CHECKPOINT FOLDER` takes it over, and "
+            "arms.foundation=FOLDER puts heads on it.",
+        ]
     if size is not None and size not in kind.sizes:
         found.append(f"arms.size: {UnknownNameError(f'size of body {name}', size, kind.sizes)}")
     if kind.input != given:
@@ -136,11 +145,21 @@ def _check_foundation(plan: ArmPlan, mistakes: list[str]) -> None:
     if not is_foundation(plan.foundation):
         mistakes.append(
             f"arms.foundation: no foundation model in '{plan.foundation}'; `shiftlab pretrain out={plan.foundation}` "
-            "makes one."
+            "makes one, or `shiftlab adopt`."
         )
     for key in ("body", "size"):
         if getattr(plan, key) is not None:
             mistakes.append(f"arms.{key}: '{getattr(plan, key)}' is given; arms.foundation has its own. Leave one out.")
+
+
+def _check_not_trained(plan: ArmPlan, mistakes: list[str]) -> None:
+    """Add one message for each key about networks that a run of trained arms would silently leave aside."""
+    for key in ("body", "size", "foundation"):
+        if getattr(plan, key) is not None:
+            mistakes.append(
+                f"arms.{key}: '{getattr(plan, key)}' is given; this run judges trained arms as they are (those in "
+                f"'{plan.checkpoints}'). Leave it out, or train such arms (`shiftlab train`, or retrain=true)."
+            )
 
 
 def _check_parts(study: StudyConfig, purpose: Literal["run", "train"], mistakes: list[str]) -> None:

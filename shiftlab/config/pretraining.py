@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +21,7 @@ from shiftlab.plan import PretrainingPlan
 __all__ = ["compose_pretraining"]
 
 _DETECTOR = "pixel_lar"
+_NEEDED: Final = {"data.train": "data.train=FILE or data.train=FILE,FILE", "out": "out=FOLDER"}
 
 
 def compose_pretraining(words: Sequence[str]) -> PretrainingPlan:
@@ -31,7 +32,10 @@ def compose_pretraining(words: Sequence[str]) -> PretrainingPlan:
     """
     mistakes: list[str] = []
     keys = _keys(words, mistakes)
-    plan = Reader(mistakes, locate).record(PretrainingPlan, keys)
+    found: list[str] = []
+    plan = Reader(found, locate).record(PretrainingPlan, keys)
+    # What is missing has been said, with the words that give it.
+    mistakes += [mistake for mistake in found if not (mistakes and mistake.endswith(": missing."))]
     if plan is not None:
         _check(plan, mistakes)
     if plan is None or mistakes:
@@ -57,8 +61,7 @@ def _keys(words: Sequence[str], mistakes: list[str]) -> dict[str, Any]:
             mistakes.append(f"{key}: given twice.")
         else:
             given[key] = override.value()
-    if "data.train" not in given:
-        mistakes.append("data.train: missing; say data.train=FILE or data.train=FILE,FILE.")
+    mistakes += [f"{key}: missing; say {words}." for key, words in _NEEDED.items() if key not in given]
     composed: dict[str, Any] = {"detector": _detector(str(given.pop("detector", _DETECTOR)), mistakes)}
     try:
         merged = OmegaConf.create(composed)

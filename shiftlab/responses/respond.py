@@ -45,7 +45,7 @@ def respond(
     universes: Sequence[Universe],
     arms: Sequence[Arm],
     *,
-    tasks: Sequence[Task] | None = None,
+    tasks: Sequence[Task | str] | None = None,
     muons: Deposits | None = None,
     variations: Mapping[str, Deposits] | None = None,
     selection: AnalysisSelection | None = None,
@@ -71,7 +71,7 @@ def respond(
         detector: the detector.
         universes: the universes; names must differ.
         arms: all arms of all seeds; every arm must have the same seeds.
-        tasks: what to predict; None for every task of images that need not be named.
+        tasks: what to predict, tasks or their names; None for every task of images that need not be named.
         muons: the disjoint muon sample, needed when a universe is recalibrated with ``mip``.
         variations: by name of the effect, the same vertices carried by another model; needed where a universe
             displaces an effect of the stage ``generate``; matched by ``vertex_uid`` (``shiftlab.events.pair``).
@@ -98,7 +98,7 @@ def respond(
         RunError: a unit failed (the message names it) or the disk is full.
     """
     _check(events, workers, chunk)
-    tasks = named_tasks() if tasks is None else tuple(tasks)
+    tasks = named_tasks() if tasks is None else _named(tasks)
     for task in tasks:
         events = events if isinstance(events, Tokens) else task.with_truth(events)
     universes = _with_nominal(universes)
@@ -190,6 +190,10 @@ def _twins(
         if name not in given:
             raise missing_variation(name)
     return {name: pair(events, given[name])[1] for name in wanted if isinstance(events, Deposits)}
+
+
+def _named(tasks: Sequence[Task | str]) -> tuple[Task, ...]:
+    return tuple(named_tasks([task])[0] if isinstance(task, str) else task for task in tasks)
 
 
 def _with_nominal(universes: Sequence[Universe]) -> tuple[Universe, ...]:

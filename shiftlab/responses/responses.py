@@ -158,7 +158,7 @@ class Responses:
     def _first(self) -> xr.Dataset:
         return next(iter(self.datasets.values()))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write one netCDF-4 group per task, whole; equal responses give equal bytes.
 
         Raises:
@@ -170,11 +170,11 @@ class Responses:
             file.attrs["tasks"] = canonical_json(self.tasks)
             for task, data in self.datasets.items():
                 data.dump_to_store(H5NetCDFStore(file, group=task), encoding=dict.fromkeys(_PACKED, _PACKING))
-        with write_whole(path) as temporary:
+        with write_whole(Path(path)) as temporary:
             temporary.write_bytes(image.getbuffer())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Read what ``save`` wrote.
 
         Raises:

@@ -154,6 +154,7 @@ def _there(folder: Path, identity: str) -> bool:
         return False
     if load_foundation(folder).card.get("identity") != identity:
         raise RunError(
-            f"'{folder}' holds a foundation model of another recipe or sample. Choose another folder, or say --fresh."
+            f"'{folder}' holds a foundation model of another recipe or sample. Choose another folder (out=FOLDER), or "
+            "say --fresh, which discards it."
         )
     return True

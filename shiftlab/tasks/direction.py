@@ -23,7 +23,7 @@ _NORM: Final = 0.1
 
 
 class Direction(Task):
-    """A unit vector; a head gives three numbers whose direction is the answer.
+    """Direction of the leading lepton, a unit vector; a head gives three numbers that point there.
 
     The statistic is the angle within which 68% of the directions are found. A head that does not know which end of a
     track came first answers at 180 degrees as often as at 0: the mean cosine shows it.

@@ -34,7 +34,7 @@ _COUNTS: Final = _SIDE * _SIDE
 
 
 class ParticleId(ParticleTask):
-    """Kinds of found particles; stored per event as counts, so that any bootstrap can be made of them.
+    """Kind of each found particle: gamma, electron, muon, pion or proton; stored per event as counts.
 
     Outputs: 36 counts, true kind (five, then none) by called kind (five, then missed), and 15 sums for the
     calibration. A true particle that no found one matches (intersection over union above 0.5) is missed; a found one

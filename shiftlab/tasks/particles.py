@@ -25,7 +25,7 @@ _OUTPUTS: Final = (
 
 
 class Particles(ParticleTask):
-    """Groups of voxels; stored per event as sums, so that any bootstrap can be made of them.
+    """Which voxels are one particle; stored per event as sums, so that any bootstrap can be made of them.
 
     Outputs: the adjusted Rand index over the cells of true particles and whether it is asked for, which it is in events
     of two or more (of one particle it is 1 for the perfect answer and 0 for all others); true, found and matched

@@ -31,7 +31,7 @@ _FALSE: Final = 0.028
 
 
 class PionTopology(Task):
-    """Five classes (``Pi_labels_v2`` of the code of arXiv:2604.12364); the outputs are logits."""
+    """CC1pi+-, CCNpi+-, CC1pi0, CC other or NC (``Pi_labels_v2`` of the code of arXiv:2604.12364), as logits."""
 
     name = "pion_topology"
     input = "tokens"

@@ -33,7 +33,7 @@ _COUNTS: Final = _SIDE * _SIDE
 
 
 class Segmentation(VoxelTask):
-    """Five classes per voxel; stored per event as counts, so that any bootstrap can be made of them.
+    """Class of each voxel: shower, track, Michel, delta or low-energy; stored per event as counts.
 
     Outputs: 36 counts, true class (five, then none) by predicted class (five, then lost), 15 sums for the
     calibration, and the calibrated energy of the voxels called shower and of all voxels, MeV. A truth cell that

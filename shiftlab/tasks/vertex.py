@@ -24,7 +24,7 @@ _NEAR: Final = 5.0
 
 
 class Vertex(Task):
-    """Three coordinates; a head gives the vertex about the charge centroid in units of 20 cm.
+    """Place of the interaction; a head gives it about the charge centroid in units of 20 cm.
 
     The statistic is the distance within which 68% of the vertices are found, as the field quotes it. A shift of the
     drift coordinate moves the mean of x, which stands beside it with its sign.

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from shiftlab.arms import arms, load_arms
+from shiftlab.arms.checkpoint import round_weights
 from shiftlab.arms.classic import Classic
 from shiftlab.arms.foundation import Foundation
 from shiftlab.arms.scratch import Scratch
@@ -81,6 +82,36 @@ def test_damaged_files_are_named(arm, tmp_path):
     (own / "record.json").write_text("{", encoding="utf-8")
     with pytest.raises(ConfigError, match="not JSON"):
         load_arms(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["arm", "classic"])
+def test_a_record_that_lacks_a_key_is_named(kind, tmp_path, request):
+    arm = request.getfixturevalue(kind)
+    arm.save(tmp_path)
+    path = tmp_path / arm.name / "seed0" / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record.pop("contract")
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"record\.json' is of another kind or damaged: it lacks contract"):
+        load_arms(tmp_path)
+
+
+def test_a_folder_that_is_no_seed_is_named(arm, tmp_path):
+    arm.save(tmp_path)
+    (tmp_path / "foundation" / "seed0_old").mkdir()
+    with pytest.raises(ConfigError, match="'0_old'"):
+        load_arms(tmp_path)
+
+
+@pytest.mark.parametrize("value", [1e5, -1e5])
+def test_a_weight_that_half_precision_cannot_hold_is_refused(value):
+    module = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(module.bias, value)
+    with pytest.raises(DataError, match="'bias' cannot be kept in half precision"):
+        round_weights(module)
+    torch.nn.init.constant_(module.bias, 65504.0)
+    round_weights(module)
+    assert float(module.bias.detach()) == 65504.0
 
 
 def test_weights_of_another_size_are_refused(arm, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shiftlab.arms import InputContract
+from shiftlab.arms.bodies.voxel_transformer import VoxelTransformer
 from shiftlab.arms.training_set import input_contract
 from shiftlab.errors import ConfigError
 from shiftlab.events import Image
@@ -33,6 +34,19 @@ def test_an_unknown_or_missing_key_is_refused():
     plain.pop("pitch")
     with pytest.raises(ConfigError, match="pitch"):
         InputContract.from_plain(plain)
+
+
+@pytest.mark.parametrize("grain", [0, 3, 32])
+def test_a_grain_divides_its_patch(grain):
+    with pytest.raises(ConfigError, match=f"grain {grain} does not divide patch 16"):
+        InputContract(grain=grain)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(32, 3), (32, 8), (32, 0)])
+def test_heads_divide_the_width_and_have_room_beside_the_distances(width, heads):
+    size = {"width": width, "heads": heads, "depth": 1, "stem": 8, "rounds": 1, "expansion": 2}
+    with pytest.raises(ConfigError, match=f"{heads} heads do not fit the width {width}"):
+        VoxelTransformer.fresh(size, InputContract())
 
 
 def test_another_lattice_is_refused_when_predicting(arm, view):

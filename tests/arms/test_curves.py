@@ -58,7 +58,7 @@ def test_within_a_budget_a_training_has_the_best_it_has_seen(values, budget):
 @given(losses)
 def test_budgets_agree_where_each_step_costs_the_same(values):
     one = curve(values, flops=3e9, wall=0.5)
-    assert one.at_step(30) == one.at_flops(90e9) == min(values[:3])
+    assert one.at("step", 30) == one.at("flops", 90e9) == min(values[:3])
     assert one.best_at("flops") == 3e9 * one.best_at("step")
     assert one.best_at("wall") == 0.5 * one.best_at("samples") / 16
     assert one.best == min(values)

@@ -120,6 +120,8 @@ def test_the_size_is_read_off_the_tensors(shipped):
     assert not found["interaction"]
     assert not found["local_interaction"]
     assert found["heads"] == 8
+    with pytest.raises(ConfigError, match="neighbors cannot be stated; heads, neighbours"):
+        size_of({"body": plain.body.state_dict()}, neighbors=5)
 
 
 def test_fine_tuning_copies_what_fits_but_no_last_layer(shipped):
@@ -145,7 +147,7 @@ def test_files_that_are_no_checkpoint_are_refused(wrong: str, tmp_path: Path):
         path.write_text("weights")
     else:
         torch.save({"state_dict": {}}, path)
-    with pytest.raises(ConfigError, match=r"cannot be read|no OmniLearned checkpoint"):
+    with pytest.raises(ConfigError, match=r"cannot be read|no OmniLearned checkpoint|more than tensors"):
         read_checkpoint(path)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from shiftlab.arms.bodies import bodies
-from shiftlab.arms.bodies.polar_mae import POLAR_MAE_CONTRACTS, PolarMAE, nearest_mean
+from shiftlab.arms.bodies.polar_mae import PARTS, POLAR_MAE_CONTRACTS, PolarMAE, nearest_mean
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.public.checkpoints import convert_public, load_public, polar_mae_names
 from shiftlab.arms.public.config import nested, stated
@@ -111,6 +111,14 @@ def test_names_of_the_original_code_and_of_the_port_are_told_apart():
     )
     with pytest.raises(ConfigError, match=r"no 'pos_embed\.'"):
         polar_mae_names(state_of("embedding.a", "encoder.b"))
+
+
+def test_a_prefix_of_the_names_counts_when_the_recipe_is_told_from_them(tmp_path):
+    """The names without their prefix tell which of three recipes made the file."""
+    save_file({f"student.{part}.weight": torch.zeros(1) for part in PARTS}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"type": "PoLAr-MAE", "arch": "none"}')
+    with pytest.raises(ConfigError, match=r"needs the public code|no network can be made|does not fit"):
+        convert_public(tmp_path, "polar_mae", tmp_path / "out", prefix="student.")
 
 
 def test_what_a_run_states_of_its_input_is_read():

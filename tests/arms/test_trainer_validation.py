@@ -11,6 +11,7 @@ from torch import nn
 
 from shiftlab.arms.training import Measured, Run, held_out, presentations, train
 from shiftlab.arms.training.curves import Curve
+from shiftlab.arms.training.networks import VALIDATED, judge
 from shiftlab.arms.training.recipe import Recipe
 from shiftlab.errors import ConfigError, DataError
 
@@ -162,6 +163,34 @@ def test_the_held_out_fraction_is_binomial():
         held_out(vertices, 1.0, 0)
 
 
+def test_a_curve_that_is_behind_its_state_is_written_again(tmp_path):
+    _, points = descend(tmp_path, every=5)
+    (tmp_path / "curve.csv").write_text("step\n")  # the process ended between the state and the curve
+    _, again = descend(tmp_path, every=5)
+    assert len(points) == 4
+    assert again.equals(points)
+
+
+def test_many_held_out_events_are_judged_by_a_sample_of_all_classes():
+    """A file that holds one class after the other must not be judged by its first class alone."""
+    rows = torch.arange(3 * VALIDATED)
+    shown = []
+
+    def loss(rows, generator):
+        shown.append(rows)
+        return torch.zeros(())
+
+    judge(loss, [rows], Recipe(batch=512), 0)()
+    chosen = torch.cat(shown)
+    assert len(chosen) == len(chosen.unique()) == VALIDATED
+    assert torch.equal(chosen, chosen.sort().values)
+    classes = torch.bincount(chosen // VALIDATED, minlength=3)
+    assert (classes - VALIDATED / 3).abs().max() < 5 * math.sqrt(VALIDATED * 2 / 9)
+    shown.clear()
+    judge(loss, [rows[:VALIDATED]], Recipe(batch=512), 0)()
+    assert torch.equal(torch.cat(shown), rows[:VALIDATED])
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -170,6 +199,10 @@ def test_the_held_out_fraction_is_binomial():
         ({"validation": -0.1}, "validation is -0.1"),
         ({"pieces": 0}, "pieces is 0; it is 1 or more"),
         ({"patience": -1}, "patience is -1; it is 0 or more"),
+        ({"warm_up": 1.5}, "warm_up is 1.5"),
+        ({"decay": -0.1}, "decay -0.1"),
+        ({"clip": 0.0}, "clip 0.0"),
+        ({"gentle_batch": 0}, "gentle_batch is 0; it is 1 or more"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused(wrong, message):

@@ -12,7 +12,7 @@ from shiftlab.arms.scratch import Scratch
 from shiftlab.arms.training import Deadline, Run, Workshop, keyed, presentations, train
 from shiftlab.arms.training.networks import fit_heads, seeded
 from shiftlab.arms.training.recipe import Recipe
-from shiftlab.errors import DataError, RunError
+from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.tasks import named_tasks
 
 TASKS = named_tasks()
@@ -99,6 +99,22 @@ def test_every_event_is_presented_equally_often_and_the_order_is_keyed():
     assert not torch.equal(shown, torch.cat(other))
     with pytest.raises(DataError, match="no event"):
         presentations(rows[:0], size, 10, 8, 3)
+    with pytest.raises(ConfigError, match="0 presentations"):
+        presentations(rows, size, 0, 8, 3)
+
+
+def test_dropout_does_not_repeat_the_numbers_that_the_loss_draws(tmp_path):
+    module, drawn = torch.nn.Linear(1, 1), []
+
+    def loss(rows, generator):
+        drawn.append((torch.rand(64), torch.rand(64, generator=generator)))
+        return module.weight.square().mean()
+
+    batches = [torch.arange(4)] * 100
+    train(Run("line", 0, tmp_path / "state", "x"), module, batches, loss, Recipe(), peak=0.1, keys=KEYS)
+    of_dropout, of_loss = (torch.cat(side) for side in zip(*drawn, strict=True))
+    correlation = float(torch.corrcoef(torch.stack([of_dropout, of_loss]))[0, 1])
+    assert abs(correlation) < 5 / len(of_loss) ** 0.5
 
 
 def test_the_rate_climbs_and_falls_to_zero():

@@ -281,6 +281,26 @@ def test_a_perfect_head_has_biases_but_none_in_units_of_an_error_that_nothing_te
     assert largest["task"] == "mean"
 
 
+def test_scatter_lifts_a_calibration_error_less_and_it_lies_in_its_interval(toys: Any) -> None:
+    """Of 300 calibrated events, all of the error is scatter; one step of the bootstrap leaves 2 - sqrt(2) of it."""
+    rows = [toys.nominal, *toys.unisims(["a"])]
+    (statistic,) = named_tasks(["flavour"])
+    found, raw = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        logit = rng.normal(0.0, 1.5, 300)
+        truth = (rng.random(300) < 1.0 / (1.0 + np.exp(-logit))).astype(float)[:, None]
+        logits = logit[None] + np.zeros((3, 1))
+        data = {"flavour": toys.dataset(logits[None, None, :, :, None], rows, truth=truth)}
+        table = bias(SimpleNamespace(datasets=data), replicas=60).performance.set_index("statistic")
+        found.append(table.loc["ECE", ["lo", "value", "hi"]].to_numpy(dtype=float))
+        raw.append(float(statistic.further(logit[:, None], truth, np.ones((1, 300)))["ECE"][0]))
+    low, value, high = np.array(found).T
+    assert (low <= value).all()
+    assert (value <= high).all()
+    assert np.mean(value) / np.mean(raw) == pytest.approx(2.0 - 2.0**0.5, abs=0.1)
+
+
 def test_a_class_with_too_few_events_is_refused(toys: Any) -> None:
     outputs, rows = _refusals(toys)
     data = toys.dataset(outputs[:, None, :, :, None], rows, truth=(np.arange(30.0)[:, None] == 4).astype(float))

@@ -194,6 +194,10 @@ def test_events_that_an_arm_was_trained_on_are_refused(run, arm, events):
         run(arms=[trained])
 
 
+def test_tasks_may_be_given_by_name(run, reference):
+    same(run(tasks=TASKS), reference)
+
+
 def test_no_events_are_refused(run, events):
     with pytest.raises(DataError, match="no events"):
         run(events=events.take([]))

@@ -44,7 +44,7 @@ def grid_of_events(grid: Tensor, offsets: Tensor) -> Tensor:
 
 
 class Panda(Body):
-    """Voxels in; per voxel the features of all five scales side by side.
+    """Panda's point transformer: voxels in; per voxel the features of all five scales side by side.
 
     Each event goes alone, in float32, with the space-filling curves in their fixed order: in a batch the public
     code takes the length of the shortest event for the width of attention and the largest for the depth of the

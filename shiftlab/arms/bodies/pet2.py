@@ -122,7 +122,7 @@ class Pet2Size:
 
 
 class Pet2(Body):
-    """PET2's body and classifier; one feature vector per particle, and the class tokens beside the globals.
+    """OmniLearned's body and classifier; one feature vector per particle, and the class tokens beside the globals.
 
     Blank entries are as the contract says, without a mark. Angles are not periodic in it. Kinds are numbered from
     ``first_kind``, since the package's embedding of 0 is fixed at zero. Dropout is that of the package's own trainer

@@ -74,7 +74,7 @@ def _fixed_start(device: torch.device) -> Iterator[None]:
 
 
 class PolarMAE(Body):
-    """Voxels in, one token per ball of 5 voxels' radius out; voxels read the mean of their nearest tokens.
+    """PoLAr-MAE's encoder: one token per ball of 5 voxels' radius; voxels read the mean of their nearest tokens.
 
     Each event goes alone, in float32, and draws the same start for its centres in every universe: in a batch the
     public code normalises with the mean and spread of all events together, and starts its choice of centres at
@@ -168,21 +168,22 @@ class PolarMAE(Body):
         found = []
         for place, given in _events(points_of(batch, self.contract)):
             with torch.no_grad():
-                _, centre, _, _ = self._tokens(given)
+                _, centre, _ = self._tokens(given)
             far = (place - centre[_nearest(place, centre)]).norm(dim=1) > self.radius * _TOUCHING
             found.append(int(far.sum()))
         return torch.tensor(found)
 
-    def _tokens(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return groups, centres, whether a place of a group is taken, for the tokens of one event."""
+    def _tokens(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return groups, centres and which places of a group are taken, for the tokens of one event."""
         with _fixed_start(given.device):
             found = self.grouping(given[None], torch.tensor([len(given)], device=given.device))
         real = found["embedding_mask"][0]
-        return found["groups"][0][real], found["centers"][0][real], found["point_mask"][0][real], real[real][None]
+        return found["groups"][0][real], found["centers"][0][real], found["point_mask"][0][real]
 
     def _event(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """Return float32 features and centres of the tokens of one event."""
-        groups, centres, taken, mask = self._tokens(given)
+        groups, centres, taken = self._tokens(given)
+        mask = torch.ones(1, len(centres), dtype=torch.bool, device=centres.device)
         embedded = self.parts["embedding"](groups, taken[:, None])[None]
         seen = self.parts["encoder"](embedded, self.parts["pos_embed"](centres[None]), mask, return_hidden_states=True)
         level = public_module(self.name)[0].masked_layer_norm

@@ -53,7 +53,7 @@ class _Layer(nn.Module):
 
 
 class TokenTransformer(Body):
-    """Standardised columns, kinds, globals and noise level in; one feature vector per token out.
+    """The control of PET2: standardised columns, kinds and globals in; one feature vector per token out.
 
     Blank entries are marked, angles enter with their sine and cosine.
     """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shiftlab.arms.block import Block, PositionEmbedding, offsets_from_centroid
+from shiftlab.arms.block import GEOMETRY, Block, PositionEmbedding, offsets_from_centroid
 from shiftlab.arms.body import Body
 from shiftlab.arms.contract import InputContract
 from shiftlab.arms.encoded import Encoded
@@ -17,6 +17,7 @@ from shiftlab.arms.neighbours import AROUND
 from shiftlab.arms.patches import Patches
 from shiftlab.arms.ragged import Ragged
 from shiftlab.arms.shapes import SHAPES
+from shiftlab.errors import ConfigError
 
 __all__ = ["Stem", "VoxelTransformer"]
 
@@ -65,12 +66,20 @@ class VoxelTransformer(Body):
             contract: Lattice, patches and energy transform.
             width: Numbers per token.
             depth: Transformer layers.
-            heads: Attention heads; each looks over its own distance.
+            heads: Attention heads, a divisor of ``width``; each looks over its own distance.
             stem: Numbers per voxel.
             rounds: Sums over neighbours, one cell farther each.
             expansion: Hidden over outer width of the feed-forward part.
+
+        Raises:
+            ConfigError: the heads do not divide the width, or leave no room beside the distances.
         """
         super().__init__()
+        if heads < 1 or width % heads or width // heads <= GEOMETRY:
+            raise ConfigError(
+                f"body '{self.name}': {heads} heads do not fit the width {width}; they divide it, and each has more "
+                f"than {GEOMETRY} numbers."
+            )
         self.contract: InputContract = contract
         self._size = {
             "width": width,

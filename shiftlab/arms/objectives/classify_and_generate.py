@@ -58,7 +58,7 @@ def balanced_weights(label: Tensor, classes: int) -> Tensor:
 
 
 class ClassifyAndGenerate(Objective):
-    """A body for tokens with a classifier and a generator that are thrown away after pre-training.
+    """Classes and flow matching, as OmniLearned does; classifier and generator are thrown away after pre-training.
 
     Attributes:
         classifier: Names the pion topology, one of ``CLASSES``.

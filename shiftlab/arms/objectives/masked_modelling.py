@@ -60,7 +60,7 @@ def hide(patches: Patches, fraction: float, generator: Generator) -> Tensor:
 
 
 class MaskedModelling(Objective):
-    """A body with the decoders that are thrown away after pre-training."""
+    """Predict hidden patches and energies, as PoLAr-MAE does; the decoders are thrown away after pre-training."""
 
     name = "masked_modelling"
     augmentations: ClassVar[Mapping[str, str]] = declared(Mirror(axes=("y",)), Grid(), Hidden())

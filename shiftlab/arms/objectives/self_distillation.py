@@ -132,7 +132,7 @@ class Draws:
 
 
 class SelfDistillation(Objective):
-    """The student is the body; its running average, the teacher, sees whole crops where the student sees parts.
+    """Student and teacher, as Panda does: the teacher, the body's running average, sees crops whole, the student parts.
 
     Attributes:
         teacher_body: Body of the teacher; it takes no gradient and follows the student in ``after_step``.

@@ -92,7 +92,7 @@ def convert_public(
         raise ConfigError(f"'{out}' already holds a checkpoint. Choose another folder.")
     public = read_public(path, config)
     found, names = what.names(public.state, prefix)
-    sizes, chosen = _size(what, public, size), _contract(what, public, contract)
+    sizes, chosen = _size(what, public, size), _contract(what, public, contract, found)
     known = seen_events(_PUBLISHED if dataset is None else dataset, seen)
     body = what.body.fresh(sizes, chosen)
     weights = {own: public.state[name].float().contiguous() for own, name in names.items()}
@@ -229,11 +229,10 @@ def _size(what: _Kind, public: PublicCheckpoint, size: str | None) -> dict[str, 
     return {"config": config}
 
 
-def _contract(what: _Kind, public: PublicCheckpoint, name: str | None) -> PointContract:
+def _contract(what: _Kind, public: PublicCheckpoint, name: str | None, layout: str) -> PointContract:
     """Return the contract of a published recipe: the one that is asked for, or the one that made such a file."""
     if name is None and len(what.contracts) > 1:
         semantic = public.config is not None and (nested(public.config, what.types) or {}).get("type") == what.types[1]
-        layout, _ = what.names(public.state, None)
         name = "pimm_semantic" if semantic else "original" if layout == "original" else "pimm_pretrain"
     name = name or next(iter(what.contracts))
     if name not in what.contracts:

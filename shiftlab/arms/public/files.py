@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shiftlab.errors import ConfigError
 
-__all__ = ["PublicCheckpoint", "read_public", "read_safetensors"]
+__all__ = ["PublicCheckpoint", "read_public", "read_safetensors", "read_torch"]
 
 _WRAPPERS: Final = ("module.", "_orig_mod.")
 
@@ -48,7 +48,7 @@ def read_public(path: Path | str, config: Path | str | None = None) -> PublicChe
         ConfigError: there is no such file, it holds more than tensors and plain values, or it is damaged.
     """
     file = _weight_file(Path(path))
-    held: Any = read_safetensors(file) if file.suffix == ".safetensors" else _torch_file(file)
+    held: Any = read_safetensors(file) if file.suffix == ".safetensors" else read_torch(file)
     own = held.get("config") if isinstance(held, Mapping) else None
     beside = file.parent / "config.json"
     if config is not None:
@@ -90,18 +90,24 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         raise ConfigError(f"'{file}' is no readable safetensors file: {error}.") from error
 
 
-def _torch_file(file: Path) -> Any:
-    """Read a file of torch; tensors and plain values only, nothing in it is run."""
+def read_torch(file: Path) -> Any:
+    """Return what a file of torch holds; tensors and plain values only, nothing in it is run.
+
+    Raises:
+        ConfigError: it holds other objects, is no file of torch, or is damaged.
+    """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        asked = ", ".join(_objects(file)) or str(error).splitlines()[0]
+        asked = ", ".join(_objects(file))
+        if not asked:  # torch's own words are about its options, not about the file
+            raise ConfigError(f"'{file}' cannot be read: it is no file of torch, or damaged.") from error
         raise ConfigError(
             f"'{file}' holds more than tensors and plain values ({asked}), and loading such objects would run their "
             "code. Save its state dict as safetensors, with its configuration as config.json, where you trust it."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ConfigError(f"'{file}' is no readable torch file: {error}.") from error
+        raise ConfigError(f"'{file}' cannot be read as a file of torch: {str(error).splitlines()[0]}") from error
 
 
 def _objects(file: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -76,7 +75,7 @@ def adopt_omnilearned(
     record = load_record(out)
     told = {name: value for name, value in record.items() if name not in ("body", "contract", "weights")}
     told["objective"] = _objective(record["parts"])
-    save_foundation(out, FoundationModel(deepcopy(body), told, known.vertices))
+    save_foundation(out, FoundationModel(body, told, known.vertices))
     return record
 
 

@@ -7,19 +7,18 @@ neither units nor what its columns are, nor K, the number of heads and the numbe
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from shiftlab.arms.bodies.pet2 import Pet2
 from shiftlab.arms.checkpoint import load_record, save_record
+from shiftlab.arms.public.files import read_torch
 from shiftlab.arms.tokens.contract import KINEMATICS, TokenContract
 from shiftlab.arms.training.networks import seeded
 from shiftlab.errors import ConfigError
@@ -73,17 +72,14 @@ class Transfer:
 def read_checkpoint(path: Path) -> dict[str, dict[str, Tensor]]:
     """Return the weights of a public checkpoint by part, or of one that ``convert`` wrote.
 
-    Nothing of the file is run: it is opened with ``weights_only=True``.
+    Nothing of the file is run.
 
     Raises:
         ConfigError: the file is missing, damaged, holds more than tensors and plain values, or has no ``body``.
     """
     if path.suffix == ".safetensors":
-        return _unflatten(_safetensors(path))
-    try:
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"OmniLearned checkpoint '{path}' cannot be read: {error}") from error
+        return _unflatten(_safetensors(path), path)
+    held = read_torch(path)
     if not isinstance(held, Mapping) or not isinstance(held.get("body"), Mapping):
         raise ConfigError(f"'{path}' is no OmniLearned checkpoint: it has no part 'body'.")
     return {part: dict(held[part]) for part in PARTS if isinstance(held.get(part), Mapping)}
@@ -98,8 +94,11 @@ def size_of(parts: Parts, **stated: int) -> dict[str, Any]:
             given), ``coordinates`` (2) and ``first_kind`` (1).
 
     Raises:
-        ConfigError: a tensor is missing or of an unexpected shape.
+        ConfigError: a tensor is missing or of an unexpected shape, or something else is stated.
     """
+    unknown = sorted(set(stated).difference(_STATED))
+    if unknown:
+        raise ConfigError(f"OmniLearned checkpoint: {', '.join(unknown)} cannot be stated; {', '.join(_STATED)} can.")
     body = parts["body"]
     try:
         _, tokens, width = body["token"].shape
@@ -271,7 +270,7 @@ def load_converted(folder: Path) -> Pet2:
         average, told = bool(record["average"]), record["weights"]
     except (KeyError, TypeError) as error:
         raise ConfigError(f"checkpoint '{folder}': its record lacks {error}.") from error
-    parts = _unflatten(_safetensors(folder / _WEIGHTS))
+    parts = _unflatten(_safetensors(folder / _WEIGHTS), folder / _WEIGHTS)
     if digest_file(folder / _WEIGHTS) != told:
         raise ConfigError(f"'{folder / _WEIGHTS}' is not the file that its record describes.")
     return pet2_from(parts, contract, average=average, **stated)
@@ -284,13 +283,13 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         raise ConfigError(f"checkpoint '{path}' cannot be read: {error}") from error
 
 
-def _unflatten(flat: State) -> dict[str, dict[str, Tensor]]:
+def _unflatten(flat: State, path: Path) -> dict[str, dict[str, Tensor]]:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in flat.items():
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = value
     if "body" not in parts:
-        raise ConfigError("converted OmniLearned checkpoint: it has no part 'body'.")
+        raise ConfigError(f"'{path}' is no OmniLearned checkpoint: it has no part 'body'.")
     return parts
 
 

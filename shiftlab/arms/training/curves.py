@@ -103,14 +103,6 @@ class Curve:
         """
         return float(_within(self.spent(by), self.lowest, np.array([budget]))[0])
 
-    def at_step(self, step: int) -> float:
-        """Return the lowest validation loss within so many steps."""
-        return self.at("step", step)
-
-    def at_flops(self, flops: float) -> float:
-        """Return the lowest validation loss within so many operations."""
-        return self.at("flops", flops)
-
     @property
     def best(self) -> float:
         """Lowest validation loss of all."""

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 VALIDATED: Final = 2048
-"""At most so many held-out events judge a training."""
+"""At most so many held-out events of a task judge a training."""
 
 
 @contextmanager
@@ -236,20 +236,30 @@ def _members(events: int, rows: Tensor, device: torch.device | str) -> Tensor:
     return found.to(device)
 
 
+def _sampled(rows: Tensor, seed: int) -> Tensor:
+    """Return at most ``VALIDATED`` of the events at ``rows``, in their order."""
+    if len(rows) <= VALIDATED:
+        return rows
+    order = torch.randperm(len(rows), generator=Generator().manual_seed(keyed(seed, "judged")))
+    return rows[order[:VALIDATED].sort().values]
+
+
 def judge(
     loss: Callable[[Tensor, Generator], Tensor | Measured], judged: Sequence[Tensor], recipe: Recipe, seed: int
 ) -> Callable[[], float] | None:
     """Return what judges a training: the mean loss of held-out events, with the same draws each time.
 
+    Of more than ``VALIDATED`` events a keyed sample is taken: a file may hold one class after the other.
+
     Args:
         loss: Mean loss of some events.
         judged: int64 (event,), held-out events of each task; None is returned where one of them has none.
         recipe: Events per batch.
-        seed: Seed of the draws.
+        seed: Seed of the sample and of the draws.
     """
     if any(not len(rows) for rows in judged):
         return None
-    parts = [part for rows in judged for part in torch.split(rows[:VALIDATED], recipe.batch)]
+    parts = [part for rows in judged for part in torch.split(_sampled(rows, seed), recipe.batch)]
 
     def validation() -> float:
         generator = torch.Generator().manual_seed(keyed(seed, "validation"))

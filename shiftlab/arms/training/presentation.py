@@ -24,7 +24,7 @@ def keyed(*words: object) -> int:
 
 
 def presentations(rows: Tensor, size: Tensor, total: int, batch: int, seed: int) -> list[Tensor]:
-    """Return the batches of a training, each int64 (event,), as a pure function of the arguments.
+    """Return the batches of a training, each int64 (event,) on the CPU, as a pure function of the arguments.
 
     Every epoch is a permutation; inside windows of 16 batches events are sorted by ``size`` so that
     a batch has events of similar size and little padding, and the batches of a window are shuffled.
@@ -38,9 +38,13 @@ def presentations(rows: Tensor, size: Tensor, total: int, batch: int, seed: int)
 
     Raises:
         DataError: there are no events.
+        ConfigError: there are no presentations.
     """
     if not len(rows):
         raise DataError("training: no event of the training sample has this task's truth. Choose another sample.")
+    if total < 1:
+        raise ConfigError(f"training: {total} presentations; the recipe must give 1 or more to what is trained.")
+    rows, size = rows.cpu(), size.cpu()  # of images on a graphics card only the sizes lie there
     generator = torch.Generator().manual_seed(keyed(seed, "order"))
     epochs = math.ceil(total / len(rows))
     order = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in range(epochs)])[:total]

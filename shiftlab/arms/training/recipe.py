@@ -19,6 +19,7 @@ NETWORKS: Final = {"images": "voxel_transformer", "tokens": "token_transformer"}
 OBJECTIVES: Final = {"images": "masked_modelling", "tokens": "classify_and_generate"}
 """Objective of the pre-training by kind of events, where none is named."""
 
+_LEAST: Final = {"validate_every": 0, "patience": 0, "labels": 0, "pieces": 1, "batch": 1, "gentle_batch": 1}
 _PRECISIONS: Final = ("float32", "bf16")
 _OPTIONAL: Final = (
     "ema",
@@ -125,7 +126,12 @@ class Recipe:
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ConfigError(f"recipe.{name} is {value}; it lies in [0, 1).")
-        for name, least in (("validate_every", 0), ("patience", 0), ("pieces", 1), ("labels", 0), ("batch", 1)):
+        if not 0 <= self.warm_up <= 1 or self.decay < 0 or not self.clip > 0:
+            raise ConfigError(
+                f"recipe.warm_up is {self.warm_up}, decay {self.decay} and clip {self.clip}; they lie in [0, 1], "
+                "at 0 or above, and above 0."
+            )
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it is {least} or more.")
 

@@ -142,7 +142,8 @@ class Standing:
                 about = file.metadata() or {}
                 if about.get("identity") != identity or about.get("layout") != _LAYOUT:
                     raise RunError(
-                        f"'{path}' is the unfinished training of another recipe or sample. Train with --fresh."
+                        f"'{path}' is the unfinished training of another recipe or sample. Remove that file, or train "
+                        "with --fresh, which discards all that is in the folder."
                     )
                 parts: dict[str, dict[str, Tensor]] = {}
                 for key in file.keys():  # noqa: SIM118 - not a mapping
@@ -150,7 +151,9 @@ class Standing:
                     parts.setdefault(kind, {})[name] = file.get_tensor(key)
             self._restore(parts)
         except (SafetensorError, RuntimeError, KeyError) as error:
-            raise RunError(f"'{path}' is damaged or of another network: {error}. Train with --fresh.") from error
+            raise RunError(
+                f"'{path}' is damaged or of another network: {error}. Remove that file: this training begins anew."
+            ) from error
         plain = json.loads(about["progress"])
         return Progress(**{**plain, "measured": tuple(plain["measured"])})
 

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from shiftlab.arms.admitted import under_contract
 from shiftlab.arms.arm import Arm
-from shiftlab.arms.checkpoint import arm_folder, has_record, load_record
+from shiftlab.arms.checkpoint import arm_folder, has_record, load_record, require_vertices
 from shiftlab.arms.foundation_model import FoundationModel, load_foundation, save_foundation
 from shiftlab.arms.network_arm import NetworkArm
 from shiftlab.arms.tokens.set import TokenSet
@@ -83,20 +83,21 @@ def train_study(
     Raises:
         RunError: the folder holds another training and ``fresh`` is False, or the time is over.
         DataError: a loss is not finite, or a task has no or too few training events.
-        ConfigError: the foundation model cannot be used with this detector.
+        ConfigError: the foundation model cannot be used with this detector, or the folder holds arms of another sample.
     """
     deadline = Deadline(time.monotonic() + 60 * minutes)
     kinds = [known.get(name) for name in names]
     given, recipe = _resting(foundation, kinds, detector, recipe or Recipe())
     processes = Processes.here(Processes.own_device(device))
     if fresh:
-        _discard(folder, processes)
+        _discard(folder, processes, whole=True)
     trainings = _Trainings(folder, _about(sample, detector, recipe, tasks), recipe, tuple(tasks), given, deadline)
     missing = [(kind, seed) for seed in seeds for kind in kinds if not trainings.has(kind, seed)]
     if missing:
         bars = _bars(processes, progress)
         with bars(desc="events") as bar:
             data = training_data(sample, detector, tasks, folder / _STATE, workers, bar.update).to(processes.device)
+        require_vertices(folder, np.unique(data.image.events.vertex.cpu().numpy()))  # now, not when all is trained
         with bars(desc="training", total=trainings.presented(missing), smoothing=0.05) as bar:
             trainings.train_all(missing, data, bar)
         _discard(folder / _STATE, processes)
@@ -120,14 +121,30 @@ def _resting(
 def _about(sample: Sample, detector: Recorder, recipe: Recipe, tasks: Sequence[Task]) -> dict[str, Any]:
     """Return what every record says of the sample and the recipe."""
     trained = {"recipe": recipe.plain(), "trained_tasks": [task.name for task in tasks]}
-    return {**described(sample), "detector": detector.name, **trained}
+    nominal = digest_json(_nominal(detector.to_dict()))
+    return {**described(sample), "detector": detector.name, "detector_digest": nominal, **trained}
 
 
-def _discard(folder: Path, processes: Processes) -> None:
-    """Remove a folder once no process needs it; all go on when it is gone."""
+def _nominal(plain: Any) -> Any:
+    """Return a detector's plain values with nothing but the nominal value of each parameter: what images depend on."""
+    if not isinstance(plain, Mapping):
+        return plain
+    if "nominal" in plain and "sigma" in plain:
+        return plain["nominal"]
+    return {name: _nominal(value) for name, value in plain.items()}
+
+
+def _discard(folder: Path, processes: Processes, *, whole: bool = False) -> None:
+    """Remove a folder once no process needs it; all go on when it is gone.
+
+    Raises:
+        RunError: ``whole``, and something of it cannot be removed.
+    """
     processes.wait()
     if processes.first:
         shutil.rmtree(folder, ignore_errors=True)
+        if whole and folder.exists():
+            raise RunError(f"'{folder}' cannot be removed for --fresh. Remove it yourself, or choose another folder.")
     processes.wait()
 
 
@@ -159,10 +176,11 @@ class _Trainings:
     deadline: Deadline
     made: dict[int, FoundationModel] = field(default_factory=dict)
 
-    def identity(self, kind: type[Arm], seed: int) -> str:
-        """Return the digest of all that decides an arm's weights."""
+    def identity(self, kind: type[Arm], seed: int, without: tuple[str, ...] = ()) -> str:
+        """Return the digest of all that decides an arm's weights, without what an older record does not say."""
         rests = [self.given.digest] if kind.pretrained and self.given is not None else []
-        return digest_json([self.about, kind.name, seed, *rests])
+        about = {key: value for key, value in self.about.items() if key not in without}
+        return digest_json([about, kind.name, seed, *rests])
 
     def has(self, kind: type[Arm], seed: int) -> bool:
         """Return whether the arm is trained already.
@@ -173,10 +191,12 @@ class _Trainings:
         own = arm_folder(self.folder, kind.name, seed)
         if not has_record(own):
             return False
-        if load_record(own).get("identity") != self.identity(kind, seed):
+        record = load_record(own)
+        unsaid = tuple(key for key in ("detector_digest",) if key not in record)
+        if record.get("identity") != self.identity(kind, seed, unsaid):
             raise RunError(
-                f"'{own}' was trained with another recipe, sample or foundation model. Choose another folder, or train "
-                "with --fresh."
+                f"'{own}' was trained with another recipe, sample, detector or foundation model. Choose another folder "
+                "(arms.checkpoints=FOLDER), or train with --fresh, which discards it."
             )
         return True
 
@@ -250,7 +270,10 @@ class _Trainings:
 
     def _pretraining_identity(self, seed: int) -> str:
         return digest_json(
-            [self.about["data_digest"], self.about["detector"], self.recipe.plain(), "pretraining", seed]
+            [
+                *(self.about[key] for key in ("data_digest", "detector", "detector_digest")),
+                *(self.recipe.plain(), "pretraining", seed),
+            ]
         )
 
     def _workshop(self, identity: str, bar: tqdm[Any]) -> Workshop:

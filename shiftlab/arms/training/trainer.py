@@ -15,18 +15,19 @@ from torch import Tensor, nn
 from shiftlab.arms.repeatable import repeatable
 from shiftlab.arms.training.curves import write_curve, write_origin
 from shiftlab.arms.training.flops import metered
-from shiftlab.arms.training.presentation import held_out, keyed, presentations
+from shiftlab.arms.training.presentation import keyed
 from shiftlab.arms.training.processes import Processes
 from shiftlab.arms.training.recipe import Recipe
-from shiftlab.arms.training.run import Deadline, Loss, Measured, Run, Workshop
+from shiftlab.arms.training.run import Deadline, Loss, Measured, Run
 from shiftlab.arms.training.state import Progress, Standing
 from shiftlab.errors import DataError
 
-__all__ = ["Deadline", "Loss", "Measured", "Run", "Workshop", "held_out", "keyed", "presentations", "train"]
+__all__ = ["train"]
 
 _POINTS = 50
 _VALIDATIONS = 20
 _METERED = (3, 64)  # operations are counted in the first 3 steps and in every 64th
+_REMEDY = "Lower the learning rate, or look at the events."
 _EPSILON = 1e-6  # at a plateau smaller gradients are noise, which Adam would scale up to full steps
 
 
@@ -135,6 +136,9 @@ class _Trainer:
         self.processes.agree(self.standing.module.state_dict().values())
         if self.run.curve is not None and self.processes.first:
             write_origin(self.run.curve, self._about())
+            if self.progress.rows:
+                # A process that ended between the two files left a curve behind its state.
+                write_curve(self.run.curve, self.progress.rows)
         written, last = time.monotonic(), len(self.batches) - 1
         for step in range(done, len(self.batches)):
             if self.progress.finished:
@@ -170,7 +174,9 @@ class _Trainer:
                     value.grad /= weight
         norm = float(nn.utils.clip_grad_norm_(trained.values(), self.recipe.clip))
         if not math.isfinite(norm):
-            raise DataError(f"{self.run.name}: the gradient is {norm} at step {step}, events {self._named(step)}.")
+            raise DataError(
+                f"{self.run.name}: the gradient is {norm} at step {step}, events {self._named(step)}. {_REMEDY}"
+            )
         self.optimiser.step()
         self.processes.agree(self.standing.module.buffers())
         if self.after_step is not None:
@@ -185,7 +191,8 @@ class _Trainer:
         if not len(rows):
             return 0.0, 0.0, 0.0, 0.0
         words = (self.run.seed, self.run.name, step, *([piece] if self.recipe.pieces > 1 else []))
-        torch.manual_seed(keyed(*words))
+        # Dropout draws from torch's own generator, and must not repeat the numbers that the loss draws.
+        torch.manual_seed(keyed(*words, "dropout"))
         half = torch.autocast(self.device.type, torch.bfloat16) if self.recipe.precision == "bf16" else nullcontext()
         with metered(self._is_metered(step), self.recipe.compile) as meter:
             with half:
@@ -201,7 +208,7 @@ class _Trainer:
         for piece, row in enumerate(found):
             if not math.isfinite(row[0]):
                 events = self._named(step, piece)
-                raise DataError(f"{self.run.name}: the loss is {row[0]} at step {step}, events {events}.")
+                raise DataError(f"{self.run.name}: the loss is {row[0]} at step {step}, events {events}. {_REMEDY}")
         if len(found) == 1:
             return found[0][0]
         return math.fsum(row[0] * row[1] for row in found) / (math.fsum(row[1] for row in found) or 1.0)
@@ -257,7 +264,7 @@ class _Trainer:
             value = self.processes.told(float(validation()) if self.processes.first else math.nan)
             if not math.isfinite(value):
                 step = len(self.progress.losses)
-                raise DataError(f"{self.run.name}: the validation loss is {value} after {step} steps.")
+                raise DataError(f"{self.run.name}: the validation loss is {value} after {step} steps. {_REMEDY}")
             better = self.progress.best is None or value < self.progress.best
             if better:
                 self.standing.keep()
