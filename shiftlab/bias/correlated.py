@@ -13,6 +13,7 @@ from shiftlab.bias.bootstrap import interval
 from shiftlab.bias.closure import closure
 from shiftlab.bias.covariance import Part, Systematic, odd_even, systematic
 from shiftlab.bias.design import Design
+from shiftlab.bias.excess import EXCESS_COLUMNS, excess, excess_table, unisim_rows
 from shiftlab.bias.measure import Measured
 from shiftlab.bias.prior import parts_covariance
 from shiftlab.bias.statistic import Floats
@@ -33,7 +34,7 @@ class Correlated:
         reliability: Systematic size of each task and the share of it that is not event noise.
         correlation: rho of each pair of tasks with its 68% interval over events.
         seed_range: Smallest and largest rho over seeds.
-        excess: Mean difference of rho between two arms on the same events and universes.
+        excess: Mean difference of rho between two arms on the same events and universes, per seed and over all seeds.
         closure: Distance between joint and one-nuisance universes.
         joint_correlation: rho of each pair of tasks over joint universes, with its interval over them.
         structure: Effective number of tasks and inflation of their sum.
@@ -81,7 +82,7 @@ def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
         reliability=_reliability_table(found, measured.tasks),
         correlation=correlation,
         seed_range=_seed_range(correlation),
-        excess=_excess_table(rho, measured.arms),
+        excess=_excess_tables(responses, measured),
         closure=pd.DataFrame(closures, columns=list(_CLOSURE)).rename(columns=_CLOSURE),
         joint_correlation=joint_correlations(found, measured, design),
         structure=structure_table(found, measured, design),
@@ -175,18 +176,15 @@ def _seed_range(correlation: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(rho_min="min", rho_max="max", seeds="count").reset_index()
 
 
-def _excess_table(rho: Mapping[Key, Floats], arms: Sequence[str]) -> pd.DataFrame:
-    """Return the mean over task pairs of rho(arm) - rho(minus_arm), over pairs reliable in both."""
-    rows = []
-    for arm, other in combinations(arms, 2):
-        for key, values in rho.items():
-            if key[0] != arm:
-                continue
-            difference = values - rho[(other, *key[1:])]
-            upper = difference[:, *np.triu_indices(difference.shape[1], k=1)]
-            both = np.isfinite(upper[0])
-            mean = upper[:, both].mean(axis=1) if both.any() else np.full(len(upper), np.nan)
-            low, high = _interval(mean[1:])
-            rows.append((arm, other, key[1], key[2], float(mean[0]), low, high, int(both.sum())))
-    columns = ["arm", "minus_arm", "seed", "recalibrate", "excess", "lo", "hi", "pairs"]
-    return pd.DataFrame(rows, columns=columns)
+def _excess_tables(responses: Mapping[Key, Sequence[Part]], measured: Measured) -> pd.DataFrame:
+    """Return the excess of each arm over each later one, seed by seed and over all seeds; empty for one task."""
+    tables = [pd.DataFrame(columns=list(EXCESS_COLUMNS))]
+    for arm, other in combinations(measured.arms, 2):
+        for recalibrate in dict.fromkeys(key[2] for key in responses):
+            both = [
+                [unisim_rows(responses[(one, seed, recalibrate)]) for seed in measured.seeds] for one in (arm, other)
+            ]
+            if len(measured.tasks) > 1:
+                found = excess(np.stack([np.stack(rows) for rows in both]), measured.tasks)
+                tables.append(excess_table(found, arm, other, measured.seeds, recalibrate))
+    return tables[0] if len(tables) == 1 else pd.concat(tables[1:], ignore_index=True)

@@ -116,7 +116,7 @@ def _measures(made: Moments | str, tasks: Sequence[str]) -> list[dict[str, objec
     if isinstance(made, str):
         return [{"measure": name, **_numbers(None), "tasks": "", "seeds": 0, "note": made} for name in asked]
     keep = np.flatnonzero(made.reliability >= RELIABLE)
-    named = {"tasks": ", ".join(tasks[t] for t in keep), "seeds": len(made.raw)}
+    named = {"tasks": ", ".join(tasks[int(t)] for t in keep), "seeds": len(made.raw)}
     if len(keep) < 2:
         note = f"{len(keep)} of {len(tasks)} tasks move beyond event noise in every seed; 2 are needed"
         return [{"measure": name, **_numbers(None), **named, "note": note} for name in asked]

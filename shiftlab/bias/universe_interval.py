@@ -145,7 +145,7 @@ def pivot_interval(
 ) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
     """Return estimate, low, high and the errors over universes, events and seeds in the scale of the pivot, (cell...).
 
-    The three parts are added in quadrature, each with its own quantile (Student's for few blocks or seeds), as limits
+    The three parts are added in quadrature, each with its own quantile (Student's for few blocks, replicas or seeds), as limits
     of a sum of independent terms are combined (Zou and Donner 2008). For events and universes this is the two-way
     error without the correction for their interaction, which both parts hold: it is counted twice, three times in
     the pigeonhole bootstrap (Owen 2007, theorem 3), so that neither is too small.
@@ -173,7 +173,7 @@ def pivot_interval(
         below, above = (stretch[0] * half) ** 2, (stretch[1] * half) ** 2
     if replicas.shape[1] > 1:
         event = replicas.mean(axis=0).std(axis=0, ddof=1) / STEP
-        both = (float(stats.norm.ppf(tail)) * event) ** 2
+        both = (float(stats.t.ppf(tail, replicas.shape[1] - 1)) * event) ** 2
         below, above = below + both, above + both
     if len(estimate) > 1:
         seed = estimate[:, 0].std(axis=0, ddof=1) / np.sqrt(len(estimate))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -142,12 +142,19 @@ def comparison(record: Record) -> list[str]:
         rows = rows.dropna(subset=["excess"])
         if rows.empty:
             continue
-        values = [f"{interval(r.excess, r.lo, r.hi, sign=True)} (seed {r.seed})" for r in each(rows)]
+        every = rows[rows["seed"].astype(str) == "all"]
+        rows = every if len(every) else rows
+        values = [f"{interval(r.excess, r.lo, r.hi, sign=True)} ({_seeds(r)})" for r in each(rows)]
         clear = all(r.lo > 0 for r in each(rows)) or all(r.hi < 0 for r in each(rows))
         verdict = "zero lies outside the 68 % event interval" if clear else "not distinguishable from zero"
         where = " of every seed" if clear and len(rows) > 1 else ""
         sentences.append(f"Excess correlation of {arm} over {other}: {joined(values)}; {verdict}{where}.")
     return sentences
+
+
+def _seeds(row: Any) -> str:
+    """Return which trainings a row of the excess is of."""
+    return f"{row.seeds} seeds" if str(row.seed) == "all" else f"seed {row.seed}"
 
 
 def _arm(record: Record, arm: str) -> ArmHeadline:

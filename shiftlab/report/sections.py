@@ -187,8 +187,12 @@ def correlation_section(record: Record) -> Section:
     excess = record["excess"]
     if len(excess):
         table = excess.assign(excess=[interval(r.excess, r.lo, r.hi, sign=True) for r in each(excess)])
-        caption = "Excess of the mean correlation of one arm over another, over the pairs that both arms have."
-        blocks.append(sheet(table.drop(columns=["lo", "hi"]), caption, ("csv/excess.csv",)))
+        caption = (
+            "Excess of the mean correlation of one arm over another, over the pairs that are reliable in both; 68 % "
+            "intervals over events, in the row of all seeds over seeds too."
+        )
+        shown = ["arm", "minus_arm", "seed", "recalibrate", "excess", "pairs", "flag"]
+        blocks.append(sheet(table[[name for name in shown if name in table]], caption, ("csv/excess.csv",)))
     for mode, words in RECALIBRATED.items():
         if len(again := record.of("correlation", recalibrate=mode)):
             blocks.append(

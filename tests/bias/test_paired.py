@@ -175,7 +175,9 @@ def test_arms_and_seeds_stand_side_by_side_on_identical_universes(toys: Any) -> 
     assert excess.loc[1, "excess"] == pytest.approx(rho["foundation", 1] - rho["scratch", 1])
     assert excess.loc[1, "lo"] < excess.loc[1, "excess"] < excess.loc[1, "hi"]
     assert excess.loc[2, ["excess", "lo", "hi"]].tolist() == [0.0, 0.0, 0.0]
-    assert excess["pairs"].tolist() == [3, 3]
+    assert excess["pairs"].tolist() == [3, 3, 3]
+    assert excess.loc["all", "excess"] == pytest.approx(excess.loc[1, "excess"] / 2.0)
+    assert "2 seeds, 5 are needed" in excess.loc["all", "flag"]
     ranges = result.seed_range.set_index(["arm", "task_a", "task_b"])
     assert ranges.loc[("foundation", "t0", "t1"), "rho_min"] == ranges.loc[("foundation", "t0", "t1"), "rho_max"]
     assert ranges.loc[("scratch", "t0", "t1"), "rho_min"] < -0.4

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from shiftlab.bias import Bias, Mean, bias
+from shiftlab.bias.excess import EXCESS_COLUMNS
 from shiftlab.errors import RunError
 
 COLUMNS = {
@@ -24,7 +25,7 @@ COLUMNS = {
     "mirrored,one_sided",
     "csv/reliability.csv": "arm,seed,recalibrate,task,systematic,systematic_raw,reliability,reliable",
     "csv/seed_range.csv": "arm,recalibrate,task_a,task_b,rho_min,rho_max,seeds",
-    "csv/excess.csv": "arm,minus_arm,seed,recalibrate,excess,lo,hi,pairs",
+    "csv/excess.csv": ",".join(EXCESS_COLUMNS),
     "csv/closure.csv": "arm,seed,measure,value,lo,hi,expected_lo,expected_hi,universes,recalibrate",
     "csv/joint_significance.csv": "arm,seed,universe,group,recalibrate,t_squared,tasks,p_value,q_value,holm",
     "csv/joint_correlation.csv": "arm,recalibrate,task_a,task_b,rho,lo,hi,note",
