@@ -38,10 +38,10 @@ def _excess(bias: Bias) -> list[str]:
     table = bias.excess
     rows = table[(table["arm"] == "foundation") & (table["recalibrate"] == "none")].dropna(subset=["excess"])
     every = rows[rows["seed"].astype(str) == "all"]
-    which = "all seeds, 68% interval over events and seeds" if len(every) else "68% interval over events"
+    over = "events and seeds" if len(every) else "events"
     lines = [
         f"Tasks of arm foundation correlate by {row.excess:+.2f} [{row.lo:+.2f}, {row.hi:+.2f}] more than those of "
-        f"arm {row.minus_arm} ({which}; mean over {row.pairs} pairs)."
+        f"arm {row.minus_arm} (seed {row.seed}, mean over {row.pairs} pairs, 68% interval over {over})."
         for row in (every if len(every) else rows).itertuples()
     ]
     return lines or ["No pair of tasks moves far enough beyond the event noise to compare the arms' correlations."]

@@ -49,6 +49,15 @@ def test_the_headline_quotes_the_excess_with_its_interval_and_the_fits(demo):
     assert "sigma(mu) = 0.200, of which detector systematics 0.100" in lines[-1]
 
 
+def test_the_row_of_all_seeds_stands_for_the_excess(demo):
+    one = bias(0.4, limited=True)
+    one.excess = pd.concat([one.excess, one.excess.assign(seed="all", excess=0.3, lo=0.1, hi=0.5)])
+    (line,) = [line for line in demo.headline(one, {}) if "correlate" in line]
+    assert "by +0.30 [+0.10, +0.50]" in line
+    assert "seed all" in line
+    assert "68% interval over events and seeds" in line
+
+
 def test_a_bias_that_its_monte_carlo_error_hides_is_not_the_largest(demo):
     hidden = demo.headline(bias(0.4, limited=True), {})
     seen = demo.headline(bias(0.4, limited=False), {})
