@@ -146,9 +146,9 @@ def pivot_interval(
     """Return estimate, low, high and the errors over universes, events and seeds in the scale of the pivot, (cell...).
 
     The three parts are added in quadrature, each with its own quantile (Student's for few blocks, replicas or
-    seeds), as limits of a sum of independent terms are combined (Zou and Donner 2008). For events and universes this is the two-way
-    error without the correction for their interaction, which both parts hold: it is counted twice, three times in
-    the pigeonhole bootstrap (Owen 2007, theorem 3), so that neither is too small.
+    seeds), as limits of a sum of independent terms are combined (Zou and Donner 2008). For events and universes this
+    is the two-way error without the correction for their interaction, which both parts hold: it is counted twice,
+    three times in the pigeonhole bootstrap (Owen 2007, theorem 3), so that neither is too small.
 
     Args:
         estimate: (seed, 1, cell...), in the scale of the pivot.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from shiftlab.errors import ConfigError, UnknownNameError
+from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.responses import Responses
 from shiftlab.templates.assemble import assemble
 from shiftlab.templates.channel import ChannelTemplates, Plan, channel_templates
@@ -64,9 +64,14 @@ def templates(
     Raises:
         UnknownNameError: an arm, seed, sample, channel or universe that the responses do not have.
         ConfigError: an exposure, share, edge or policy that is not allowed.
-        DataError: no nominal universe, a nuisance without one of its sides, a sample without events
+        DataError: emulated universes, no nominal universe, a nuisance without one of its sides, a sample without events
             in a channel, or an empty selection.
     """
+    if responses.emulated:
+        raise DataError(
+            f"{len(responses.emulated)} of the universes are emulated ('{responses.emulated[0]}', say): the cuts on "
+            "the image are not run again in them, so that templates cannot be made of them. Give the simulated ones."
+        )
     for name in edges or {}:
         if name not in responses.datasets:
             raise UnknownNameError("channel (templates.edges)", name, responses.datasets)

@@ -18,6 +18,7 @@ from shiftlab.responses import Responses
 from shiftlab.responses.emulation import EmulationSettings, emulate, emulator
 from shiftlab.responses.emulation.curves import weights
 from shiftlab.responses.emulation.points import Points
+from shiftlab.templates import templates
 
 
 def test_a_quadratic_response_is_emulated_exactly_in_any_joint_universe(toys):
@@ -223,6 +224,14 @@ def test_an_emulated_store_says_so_in_names_coordinate_and_provenance_also_after
     xr.testing.assert_identical(again.task("energy"), found.task("energy"))
     other = emulate(source, toys.joints(3, seed=10), tasks=toys.tasks)
     assert other.attrs["plan"] != found.attrs["plan"]
+
+
+def test_templates_of_emulated_universes_are_refused(toys):
+    """The cuts on the image were not run again in them: their yields would not move."""
+    source = toys.store(toys.quadratic(), toys.unisims() + toys.joints(2))
+    found = emulate(source, toys.joints(3, seed=9), tasks=toys.tasks)
+    with pytest.raises(DataError, match=r"3 of the universes are emulated .* templates cannot be made of them"):
+        templates(found)
 
 
 def test_emulated_universes_are_no_source_of_others(toys):
