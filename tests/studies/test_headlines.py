@@ -17,7 +17,7 @@ def bias(**second):
     row |= {"recalibrate": "none", "bias_error": 0.001, "mc_limited": False, "not_quoted": ""}
     small = row | {"universe": "gain_scale+1", "bias": 0.02, "bias_over_sigma_data": 3.0}
     large = row | {"universe": "noise_enc+1", "bias": -0.5, "bias_over_sigma_data": -9.0} | second
-    columns = ["arm", "recalibrate", "excess"]
+    columns = ["arm", "seed", "recalibrate", "excess"]
     return SimpleNamespace(table=pd.DataFrame([small, large]), excess=pd.DataFrame([], columns=columns))
 
 
