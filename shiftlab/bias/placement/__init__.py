@@ -4,7 +4,7 @@ from shiftlab.bias.placement.goodness import Goodness, power
 from shiftlab.bias.placement.interaction import interaction_covariance, task_interaction
 from shiftlab.bias.placement.library import Library, build_library
 from shiftlab.bias.placement.model import Model, Observed, build_model, hidden_sample, observe
-from shiftlab.bias.placement.placing import Placement, place
+from shiftlab.bias.placement.placing import Placement, locate, place
 from shiftlab.bias.placement.summaries import Summaries, choose_summaries
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "choose_summaries",
     "hidden_sample",
     "interaction_covariance",
+    "locate",
     "observe",
     "place",
     "power",

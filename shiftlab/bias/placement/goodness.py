@@ -136,7 +136,7 @@ def power(
     for number in events:
         scaled = _rescaled(model, number / whole)
         for name, shift in shifts.items():
-            nominal = scaled.expected(np.zeros((1, len(model.parameters))))[0]
+            nominal = scaled.expected(model.centre[None])[0]
             white, _, fitted = search(scaled, nominal + scaled.exposure @ shift)
             critical = float(chi2_law.isf(level, white.size))
             noncentrality = float(fitted.objective[0])

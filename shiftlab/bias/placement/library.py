@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shiftlab.bias.covariance import odd_even
 from shiftlab.bias.design import Design, Term
+from shiftlab.bias.placement.emulated import around
 from shiftlab.bias.placement.summaries import Summaries
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError, UnknownNameError
@@ -25,10 +25,11 @@ _BLOCK: Final = 2**22
 class Library:
     """Sums over the simulated events of every summary, expanded in the nuisances.
 
-    The term axis holds 1 for nominal, then for each nuisance its odd and its even response (both divided by one
-    sigma), then the hidden universes: samples of the same events whose nuisance values are to be found. The covariance
-    is that of the Poisson(1) bootstrap with weights shared by all universes, in closed form: for sums over events it
-    is the sum over vertices of products, which a bootstrap of infinitely many replicas would give.
+    The term axis holds the centre of the expansion, then for each nuisance its odd and its even response to one sigma
+    from there (the centre is nominal if not asked for otherwise), then the hidden universes:
+    samples of the same events whose nuisance values are to be found. The covariance is that of the Poisson(1)
+    bootstrap with weights shared by all universes, in closed form: for sums over events it is the sum over vertices of
+    products, which a bootstrap of infinitely many replicas would give.
 
     Attributes:
         summaries: What is summed.
@@ -40,9 +41,10 @@ class Library:
         total: (sample, 1 + mode, term, summary), sums with generator weights, times the mode's weights for modes.
         moment: (sample, term, summary, term, summary), sums over vertices of products: the covariance of ``total``.
         spread: (sample, 1 + mode, term, summary), sums of squares, expanded in the same way.
-        event_moment: (sample, summary, summary), nominal sums over events of products, the covariance of data.
+        event_moment: (sample, summary, summary), sums over events of products at the centre, the covariance of data.
+        centre: (nuisance,), where the expansion is made, in sigma.
         weight: (sample,), sum of generator weights.
-        maps: Nuisance to (throw, sample, summary): odd responses of the throws of a frozen map minus their mean.
+        maps: Nuisance to (throw, sample, summary): odd responses per sigma of a frozen map's throws minus their mean.
     """
 
     summaries: Summaries
@@ -57,6 +59,7 @@ class Library:
     event_moment: Floats
     weight: Floats
     maps: Mapping[str, Floats]
+    centre: Floats
 
     @property
     def terms(self) -> int:
@@ -85,6 +88,7 @@ def build_library(
     modes: Mapping[str, Floats] | None = None,
     recalibrate: str = "none",
     hidden: Sequence[str] = (),
+    centre: Floats | None = None,
 ) -> Library:
     """Sum the summaries of every simulated sample, and expand them in the nuisances.
 
@@ -99,6 +103,8 @@ def build_library(
             function of true neutrino energy, 0 for events that the flux does not concern.
         recalibrate: Which unisims are taken.
         hidden: Names of universes of the design that are to be placed as if their values were unknown.
+        centre: (nuisance,), expand around these values, to which every event's columns are taken by its own response
+            (``emulated.around``); nominal when None.
 
     Raises:
         DataError: a column or mode has another shape or is not finite, a vertex is in two simulated samples, or there
@@ -114,15 +120,18 @@ def build_library(
     names, number = np.unique(np.asarray(sample).astype(str), return_inverse=True)
     own = np.ones(len(vertex)) if weight is None else np.asarray(weight, dtype=np.float64)
     tilt = np.stack([np.ones(len(vertex)), *(modes or {}).values()]) * own
-    _check(columns, design, vertex, number, names, tilt)
+    _check(columns, summaries.columns, design, vertex, number, names, tilt)
     places = [design.names.index(name) for name in hidden]
-    sums = _Sums(len(names), len(tilt), 1 + 2 * len(terms) + len(places), len(summaries.names), terms)
+    middle = np.zeros(len(terms)) if centre is None else np.asarray(centre, dtype=np.float64)
+    if middle.shape != (len(terms),) or not np.isfinite(middle).all():
+        raise DataError(f"centre = {middle.tolist()}: one finite value for each of {len(terms)} nuisances is needed.")
+    sums = _Sums(len(names), len(tilt), 1 + 2 * len(terms) + len(places), len(summaries.names), terms, middle)
     block = max(1, _BLOCK // (sums.total[0, 0].size + len(design.names) * len(summaries.names)))
     for c in range(len(names)):
         inside = np.flatnonzero(number == c)
         inside = inside[np.argsort(vertex[inside], kind="stable")]
         for events in _blocks(inside, vertex, block):
-            used = {name: np.asarray(values)[:, events] for name, values in columns.items()}
+            used = {name: np.asarray(columns[name])[:, events] for name in summaries.columns}
             sums.add(c, used, summaries, design, places, vertex[events], tilt[:, events])
     return Library(
         summaries=summaries,
@@ -137,14 +146,23 @@ def build_library(
         event_moment=sums.event_moment,
         weight=np.asarray(np.bincount(number, weights=own), dtype=np.float64),
         maps={name: odd - odd.mean(axis=0) for name, odd in sums.odd.items() if len(odd) > 1},
+        centre=middle,
     )
 
 
 class _Sums:
     """Running sums over blocks of events."""
 
-    def __init__(self, samples: int, modes: int, terms: int, summaries: int, unisims: Sequence[Term]) -> None:
-        self.terms = unisims
+    def __init__(
+        self,
+        samples: int,
+        modes: int,
+        terms: int,
+        summaries: int,
+        unisims: Sequence[Term],
+        centre: Floats,
+    ) -> None:
+        self.terms, self.centre = unisims, centre
         self.total = np.zeros((samples, modes, terms, summaries))
         self.moment = np.zeros((samples, terms, summaries, terms, summaries))
         self.spread = np.zeros((samples, modes, terms, summaries))
@@ -162,31 +180,22 @@ class _Sums:
         tilt: Floats,
     ) -> None:
         """Add events of sample ``c``, sorted by vertex and no vertex cut in two; ``tilt`` is (1 + mode, event)."""
-        needed = {u for term in self.terms for u in (*term.plus, *term.minus) if u >= 0}
-        value = np.zeros((len(vertex), len(design.names), self.total.shape[3]))
-        for u in {design.nominal, *needed, *hidden}:
-            value[:, u] = summaries.values({name: values[u] for name, values in columns.items()})
-        expanded, parts = _expand(value, design.nominal, self.terms, hidden)
-        for term, odd in zip(self.terms, parts, strict=True):
-            self.odd[term.nuisance][:, c] += np.einsum("e,etj->tj", tilt[0], odd)
-        self.total[c] += np.einsum("me,etj->mtj", tilt, expanded)
-        squares, _ = _expand(value**2, design.nominal, self.terms, hidden)
-        self.spread[c] += np.einsum("me,etj->mtj", tilt, squares)
-        nominal = value[:, design.nominal]
+        near = around(columns, design, self.terms, self.centre)
+        nominal = summaries.values(near.centre)
+        expanded, squares = [nominal], [nominal**2]
+        for term, up, down in zip(self.terms, near.plus, near.minus, strict=True):
+            plus, minus = (np.stack([summaries.values(one) for one in side]) for side in (up, down))
+            expanded += [(plus - minus).mean(axis=0) / 2.0, (plus + minus).mean(axis=0) / 2.0 - nominal]
+            squares += [(plus**2 - minus**2).mean(axis=0) / 2.0, (plus**2 + minus**2).mean(axis=0) / 2.0 - nominal**2]
+            self.odd[term.nuisance][:, c] += np.einsum("e,tej->tj", tilt[0], plus - minus) / 2.0
+        hidden_values = [summaries.values({name: values[u] for name, values in columns.items()}) for u in hidden]
+        stacked = np.stack(expanded + hidden_values, axis=1)
+        self.total[c] += np.einsum("me,etj->mtj", tilt, stacked)
+        self.spread[c, :, : len(squares)] += np.einsum("me,etj->mtj", tilt, np.stack(squares, axis=1))
         self.event_moment[c] += (nominal * tilt[0][:, None]).T @ nominal
         starts = np.flatnonzero(np.r_[True, vertex[1:] != vertex[:-1]])
-        by_vertex = np.add.reduceat((expanded * tilt[0][:, None, None]).reshape(len(vertex), -1), starts, axis=0)
+        by_vertex = np.add.reduceat((stacked * tilt[0][:, None, None]).reshape(len(vertex), -1), starts, axis=0)
         self.moment[c] += (by_vertex.T @ by_vertex).reshape(self.moment[c].shape)
-
-
-def _expand(value: Floats, nominal: int, terms: Sequence[Term], hidden: Sequence[int]) -> tuple[Floats, list[Floats]]:
-    """Return per-event terms (event, term, summary) and the odd responses of each throw (event, throw, summary)."""
-    parts = odd_even(value - value[:, nominal : nominal + 1], terms)
-    columns = [value[:, nominal]]
-    for part in parts:
-        columns += [part.odd.mean(axis=1), part.even.mean(axis=1)]
-    columns += [value[:, u] for u in hidden]
-    return np.stack(columns, axis=1), [part.odd for part in parts]
 
 
 def _blocks(events: npt.NDArray[np.intp], vertex: npt.NDArray[np.int64], block: int) -> Iterator[npt.NDArray[np.intp]]:
@@ -202,6 +211,7 @@ def _blocks(events: npt.NDArray[np.intp], vertex: npt.NDArray[np.int64], block: 
 
 def _check(
     columns: Mapping[str, Floats],
+    wanted: Sequence[str],
     design: Design,
     vertex: npt.NDArray[np.int64],
     number: npt.NDArray[np.intp],
@@ -209,7 +219,10 @@ def _check(
     tilt: Floats,
 ) -> None:
     shape = (len(design.names), len(vertex))
-    for name, values in columns.items():
+    for name in wanted:
+        if name not in columns:
+            raise DataError(f"label-free column '{name}' is missing; given are {sorted(columns)}.")
+        values = columns[name]
         if np.shape(values) != shape:
             raise DataError(f"column '{name}' has shape {np.shape(values)}; (universe, event) = {shape} is needed.")
     if len(number) != len(vertex) or not np.isfinite(tilt).all():

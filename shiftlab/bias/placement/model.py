@@ -78,6 +78,13 @@ class Model:
         return float(self.exposure @ self.library.weight) ** 2 / squared
 
     @property
+    def centre(self) -> Floats:
+        """(parameter,): nuisances where the library is expanded, composition and flux as simulated."""
+        theta = np.zeros(len(self.parameters))
+        theta[: len(self.library.nuisances)] = self.library.centre
+        return theta
+
+    @property
     def bounded(self) -> npt.NDArray[np.bool_]:
         """Bool (parameter,): parameters that are 0 or more."""
         bounded = np.zeros(len(self.parameters), dtype=np.bool_)
@@ -85,7 +92,10 @@ class Model:
         return bounded
 
     def factors(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return e_c exp(s_c a_c) (toy, sample), (1, t) (toy, 1 + mode) and (1, z, z^2) (toy, term)."""
+        """Return e_c exp(s_c a_c) (toy, sample), (1, t) (toy, 1 + mode) and (1, z, z^2) (toy, term).
+
+        z is counted from the library's centre.
+        """
         nuisances = len(self.library.nuisances)
         floating = np.flatnonzero(self.width)
         log = np.zeros((len(theta), len(self.exposure)))
@@ -95,8 +105,9 @@ class Model:
         if self.float_modes:
             modes[:, 1:] = theta[:, nuisances + len(floating) :]
         term = np.ones((len(theta), self.library.terms))
-        term[:, 1::2] = theta[:, :nuisances]
-        term[:, 2::2] = theta[:, :nuisances] ** 2
+        away = theta[:, :nuisances] - self.library.centre
+        term[:, 1::2] = away
+        term[:, 2::2] = away**2
         return self.exposure * np.exp(log), modes, term
 
     def slopes(self, theta: Floats) -> Floats:
@@ -105,7 +116,7 @@ class Model:
         slope = np.zeros((len(theta), nuisances, self.library.terms))
         each = np.arange(nuisances)
         slope[:, each, 1 + 2 * each] = 1.0
-        slope[:, each, 2 + 2 * each] = 2.0 * theta[:, :nuisances]
+        slope[:, each, 2 + 2 * each] = 2.0 * (theta[:, :nuisances] - self.library.centre)
         return slope
 
     def expected(self, theta: Floats) -> Floats:

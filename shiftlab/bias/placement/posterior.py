@@ -60,12 +60,14 @@ def posterior(white: Whitened, observed: Floats, best: Floats, seed: int = 0) ->
         seed: Of the draws.
     """
     curvatures = [hessian(white, observed, theta) for theta in best]
-    centres, covariances = list(best), [_inverse(curvature) * _INFLATED**2 for curvature in curvatures]
+    centres: list[Floats] = list(best)
+    covariances: list[Floats] = [_inverse(curvature) * _INFLATED**2 for curvature in curvatures]
     normal = _normals(len(best), best.shape[1], seed)
     found = _weighed(white, observed, normal, centres, covariances, curvatures[0])
     # Too few effective draws would make the moments rougher than the Hessian.
     if len(best) == 1 and 10 * best.shape[1] / _DRAWS < found.effective < _ADAPT:
-        centre, covariance = found.weight @ found.theta, found.covariance * _INFLATED**2
+        centre = np.asarray(found.weight @ found.theta)
+        covariance = np.asarray(found.covariance * _INFLATED**2)
         again = _weighed(white, observed, normal, [centre], [covariance], curvatures[0])
         return max(found, again, key=lambda one: one.effective)
     return found
@@ -89,7 +91,7 @@ def _weighed(
     covariances: list[Floats],
     curvature: Floats,
 ) -> Posterior:
-    roots = [np.asarray(np.linalg.cholesky(covariance), dtype=np.float64) for covariance in covariances]
+    roots = [np.asarray(np.linalg.cholesky(one), dtype=np.float64) for one in covariances]
     theta = np.concatenate([centre + one @ root.T for centre, root, one in zip(centres, roots, normal, strict=True)])
     density = np.stack([_log_normal(theta - centre, root) for centre, root in zip(centres, roots, strict=True)])
     log = -objective(white, observed[None], theta) / 2.0 - logsumexp(density, axis=0)

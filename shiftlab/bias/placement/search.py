@@ -35,7 +35,7 @@ def search(model: Model, observed: Floats) -> tuple[Whitened, Floats, Fitted]:
         RunError: the fit does not converge.
     """
     model = shrunk(model)
-    theta = np.zeros(len(model.parameters))
+    theta = model.centre
     starts = _starts(model)
     for _ in range(_ROUNDS):
         white = whiten(model, theta)
@@ -55,7 +55,7 @@ def search(model: Model, observed: Floats) -> tuple[Whitened, Floats, Fitted]:
 def _starts(model: Model) -> Floats:
     """Return where to begin, (start, parameter): near nominal, and far out where an even response may turn back."""
     size = len(model.parameters)
-    near = np.where(model.bounded, 0.3, 0.0)
+    near = np.where(model.bounded, np.maximum(model.centre, 0.3), model.centre)
     starts = [near]
     library = model.library
     error = np.sqrt(np.einsum("cjj->j", library.event_moment)) + 1e-300

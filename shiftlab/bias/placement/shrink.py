@@ -25,20 +25,24 @@ def shrunk(model: Model) -> Model:
     nuisances that moves nothing at all, noise alone seems to measure something, and even responses, which are small
     differences of differences, bend the posterior with their noise. The singular values of the matrix of all odd and
     even responses, in units of the noise, are therefore shrunk as is best for its mean square error (Gavish and
-    Donoho, IEEE Trans. Inf. Theory 63 (2017) 2137); those that noise alone reaches become zero. Only what composition
+    Donoho, IEEE Trans. Inf. Theory 63 (2017) 2137); those that noise alone reaches become zero. Odd and even responses
+    are two matrices, since noise of the even ones along strong odd ones would be kept otherwise. Only what composition
     and flux cannot imitate counts and changes, for that is where nuisances are measured. Of a hidden universe of the
     simulation's own events the noise is shared and nothing is shrunk.
     """
     if model.observed_hidden >= 0:
         return model
     library = model.library
-    transform = whiten(model, np.zeros(len(model.parameters))).transform
+    transform = whiten(model, model.centre).transform
     free = transform - _imitated(model, transform) @ transform
     raw = np.einsum("c,cuj->uj", model.exposure, library.total[:, 0, 1 : library.terms])
     response = raw @ free.T
     moment = np.einsum("c,cujvk->ujvk", model.exposure**2, library.moment)[1 : library.terms, :, 1 : library.terms]
     noise = np.einsum("ujvk,jk->uv", moment, free.T @ free)
-    kept = _kept(response @ response.T, noise, int(np.linalg.matrix_rank(free)))
+    gram, size = response @ response.T, int(np.linalg.matrix_rank(free))
+    kept = np.zeros_like(gram)
+    for block in (slice(0, None, 2), slice(1, None, 2)):
+        kept[block, block] = _kept(gram[block, block], noise[block, block], size)
     # Back to the summaries' own units: only the part that the transform sees is changed.
     back = np.linalg.pinv(transform) @ free
     change = np.einsum("uv,cmvj,ij->cmui", kept - np.eye(len(kept)), library.total[:, :, 1 : library.terms], back)

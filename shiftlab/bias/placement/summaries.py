@@ -132,4 +132,7 @@ def _quantile_edges(column: Floats, weight: Floats, bins: int) -> Floats:
     wanted = cumulated[-1] * np.arange(1, bins) / bins
     place = np.searchsorted(cumulated, wanted, side="right")
     edges = np.unique(column[order][np.minimum(place, len(order) - 1)])
-    return np.asarray(edges[edges > column.min()], dtype=np.float64)
+    # Between two values that occur, and not on one: counts that a response moves by less than one stay on their side.
+    below = np.unique(column)
+    edges = edges[edges > below[0]]
+    return np.asarray((edges + below[np.searchsorted(below, edges) - 1]) / 2.0, dtype=np.float64)

@@ -20,8 +20,8 @@ from shiftlab.bias.placement import (
     build_library,
     build_model,
     choose_summaries,
+    locate,
     observe,
-    place,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -64,9 +64,9 @@ class World:
 
     def events(self, number: int, rng: np.random.Generator, tilt: float = 0.0, share: float = 0.5) -> Events:
         """Return events; at ``tilt`` t they follow the flux of weight 1 + t g(E)."""
-        sample = (rng.random(3 * number) > share).astype(np.int64)
-        energy = rng.gamma(4.0, 0.25, 3 * number) + 0.2 * sample
-        keep = rng.random(3 * number) < (1.0 + tilt * self.tilt(energy)) / 3.0
+        sample = (rng.random(4 * number) > share).astype(np.int64)
+        energy = rng.gamma(4.0, 0.25, 4 * number) + 0.2 * sample
+        keep = rng.random(4 * number) < (1.0 + tilt * self.tilt(energy)) / 2.0
         chosen = np.flatnonzero(keep)[:number]
         size = len(chosen)
         drift, unknown = rng.random(size), rng.standard_normal(size)
@@ -123,7 +123,12 @@ class World:
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
     def library(
-        self, events: Events, hidden: Mapping[str, Mapping[str, float]] | None = None, *, bins: int = 5
+        self,
+        events: Events,
+        hidden: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        bins: int = 5,
+        centre: Floats | None = None,
     ) -> Library:
         """Return the simulation made of these events."""
         design = self.design(hidden)
@@ -136,6 +141,7 @@ class World:
             sample=[SAMPLES[i] for i in events.sample],
             modes={"tilt": self.tilt(events.energy)},
             hidden=tuple(hidden or {}),
+            centre=centre,
         )
 
     def parts(self, events: Events, replicas: int = 50) -> tuple[Part, ...]:
@@ -172,12 +178,31 @@ class World:
         return build_model(library, observed=observed, exposure=exposure, composition=0.2, float_modes=float_modes)
 
     def placed(
-        self, simulation: Events, library: Library, columns: Mapping[str, Floats], events: float = 2000.0, seed: int = 0
+        self, simulation: Events, columns: Mapping[str, Floats], events: float = 2000.0, seed: int = 0, rounds: int = 2
     ) -> Placement:
         """Place data with the composition and the flux floating; p-value from the chi2 law."""
-        sample = observe(library.summaries, columns)
-        model = self.model(library, sample, events)
-        return place(model, sample, parts=self.parts(simulation), tasks=TASKS, toys=0, seed=seed)
+        design = self.design()
+        simulated = self.universes(simulation, design)
+        summaries = choose_summaries({name: values[0] for name, values in simulated.items()}, bins=5)
+        sample = observe(summaries, columns)
+        return locate(
+            lambda centre: build_library(
+                simulated,
+                design,
+                summaries,
+                vertex=np.arange(len(simulation.energy)),
+                sample=[SAMPLES[i] for i in simulation.sample],
+                modes={"tilt": self.tilt(simulation.energy)},
+                centre=centre,
+            ),
+            lambda library: self.model(library, sample, events),
+            sample,
+            parts=self.parts(simulation, replicas=20),
+            tasks=TASKS,
+            toys=0,
+            seed=seed,
+            rounds=rounds,
+        )
 
 
 @pytest.fixture(scope="session")

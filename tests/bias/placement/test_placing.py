@@ -67,7 +67,7 @@ def test_two_nuisances_that_act_alike_are_reported_as_one_combination(worlds: An
     assert {"gain", "threshold"} <= set(least["combination"].split())
     assert "-" in least["combination"]
     pair = placed.pairs()
-    assert ((pair["parameter_a"] == "gain") & (pair["parameter_b"] == "threshold") & (pair["rho"] < -0.7)).any()
+    assert ((pair["parameter_a"] == "gain") & (pair["parameter_b"] == "threshold") & (pair["rho"] < -0.5)).any()
 
 
 def test_without_events_the_prior_comes_back(world: Any, simulated: tuple[Any, Any]) -> None:
@@ -91,7 +91,7 @@ def test_toys_agree_with_the_chi2_law(world: Any, simulated: tuple[Any, Any]) ->
 
 
 def test_power_grows_with_events_and_is_that_of_data(world: Any, simulated: tuple[Any, Any]) -> None:
-    """A change outside the catalogue at the number of events of 50% power is rejected about as often (60 samples)."""
+    """A change outside the catalogue at the number of events of 50% power is rejected about as often (40 samples)."""
     simulation, library = simulated
     strength = 1.0
     moved, nominal = (world.columns(simulation, {}, outside) for outside in (strength, 0.0))
@@ -111,7 +111,7 @@ def test_power_grows_with_events_and_is_that_of_data(world: Any, simulated: tupl
     assert table["power"].iloc[-1] > 0.5
     expected = float(power(model, {"unknown": shift}, [3000], level=0.05)["power"].iloc[0])
     rng, rejected = np.random.default_rng(12), []
-    for _ in range(60):
+    for _ in range(40):
         theta = rng.standard_normal(7)
         z = dict(zip(library.nuisances, theta[:4], strict=True))
         options = {"composition": (theta[4], theta[5]), "tilt": float(theta[6]), "outside": strength}

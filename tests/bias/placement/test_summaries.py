@@ -45,7 +45,7 @@ def test_bins_follow_the_weights_that_make_the_simulation_look_like_data() -> No
 
 def test_a_count_of_few_values_gets_fewer_bins_and_a_flag_one_edge() -> None:
     flag = {"selected": np.array([0.0, 1.0] * 50)}
-    assert choose_summaries(flag, bins=6).edges[0].tolist() == [1.0]
+    assert choose_summaries(flag, bins=6).edges[0].tolist() == [0.5]
 
 
 def test_events_that_are_not_finite_are_counted_and_named() -> None:
