@@ -16,7 +16,15 @@ from shiftlab.bias.sample import Sample, read_sample
 from shiftlab.bias.statistic import Floats, Statistic
 from shiftlab.errors import DataError, UnknownNameError
 
-__all__ = ["WithEventSpread", "event_resolution", "in_units", "parameter_shift", "resolutions", "with_currencies"]
+__all__ = [
+    "WithEventSpread",
+    "event_resolution",
+    "in_parameter",
+    "in_units",
+    "parameter_shift",
+    "resolutions",
+    "with_currencies",
+]
 
 
 @runtime_checkable
@@ -143,3 +151,23 @@ def with_currencies(
         parameter_shift=slope * table["bias"],
         parameter_error=slope.abs() * table["bias_error"],
     )
+
+
+def in_parameter(table: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of biases with the shifts of the fitted parameter that a fit found for its rows.
+
+    Args:
+        table: As ``with_currencies`` makes it.
+        shifts: Columns arm, seed, recalibrate, task, universe, ``parameter_shift`` and ``parameter_error``; rows of
+            universes or tasks that the table does not have are left out, rows of the table without a shift keep theirs.
+
+    Raises:
+        DataError: a universe has two shifts.
+    """
+    keys = ["arm", "seed", "recalibrate", "task", "universe"]
+    twice = shifts[shifts.duplicated(keys)]
+    if len(twice):
+        raise DataError(f"two parameter shifts for {', '.join(f'{k} {twice.iloc[0][k]}' for k in keys)}.")
+    names = ["parameter_shift", "parameter_error"]
+    found = table[keys].merge(shifts, on=keys, how="left", validate="one_to_one").set_index(table.index)[names]
+    return table.assign(**{name: found[name].fillna(table[name]) for name in names})

@@ -12,13 +12,15 @@ from shiftlab.arms import Arm, foundations, load_arms
 from shiftlab.arms.coverage import seen_by
 from shiftlab.arms.tokens.contract import TokenContract
 from shiftlab.bias import Bias, bias
+from shiftlab.bias.currency import in_parameter
 from shiftlab.detector import Detector
 from shiftlab.detector.recorder import Recorder, recorder
 from shiftlab.fit import FitResult, fit_all
+from shiftlab.fit.parameter import parameter_shifts
 from shiftlab.plan import StudyConfig
 from shiftlab.provenance import write_json
 from shiftlab.report import report, report_from_folder
-from shiftlab.responses import Responses, respond
+from shiftlab.responses import RESPONSES, Responses, open_responses, respond
 from shiftlab.run.folder import RunFolder, open_run
 from shiftlab.run.ingredients import (
     choose_device,
@@ -110,14 +112,18 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     if config.most_tokens is not None:
         recorded |= _left_out(responses, config.most_tokens)
         _say(f"{recorded['events_left_out']:.0f} events have more than {config.most_tokens} tokens", progress)
+    del responses  # bias reads the file piece by piece: no step holds all events where it needs few
     _say("bias, covariance and correlation", progress)
-    biases = bias(responses, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
+    with open_responses(folder.path / RESPONSES) as stored:
+        biases = bias(stored, replicas=config.replicas, seed=config.seed, exposure=config.exposure)
     biases.save(folder.path)
     for line in _unquoted(biases.summary()["not_quoted"]):
         _say(line, progress)
     _say("templates and fits", progress)
-    templates = _templates(config, responses)
+    templates = _templates(config, Responses.load(folder.path / RESPONSES))
     results = {calibration: fit_all(each) for calibration, each in templates.items()}
+    both = [(one, results[how][which]) for how, each in templates.items() for which, one in each.items()]
+    biases = replace(biases, table=in_parameter(biases.table, parameter_shifts(*zip(*both, strict=True))))
     _save_workspaces(templates, folder.path)
     _save_summary(config, study, biases, results, recorded, folder)
     _say("report", progress)
