@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from tqdm import tqdm
@@ -36,7 +36,10 @@ from shiftlab.responses.shards import Shards, Unit, chunks, save_events
 from shiftlab.responses.workers import Job, StoredArm, work_through
 from shiftlab.tasks import Task, named_tasks
 
-__all__ = ["respond"]
+__all__ = ["RESPONSES", "respond"]
+
+RESPONSES: Final = "responses.h5"
+"""Name of the file in a run's folder."""
 
 
 def respond(
@@ -133,7 +136,7 @@ def respond(
             correlations=prior,
         )
         record = {**_handed_over(job, events, stored, twins), "mix_revisions": mix_revisions}
-        return _responses(job, folder / "responses.h5", events.events, record, workers, progress)
+        return _responses(job, folder / RESPONSES, events.events, record, workers, progress)
 
 
 def _admit(arm: Arm, detector: Recorder, events: Deposits | Tokens, mix_revisions: bool) -> None:
