@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from shiftlab.fit import FitResult
     from shiftlab.templates import Templates
 
-__all__ = ["BIAS_TABLES", "FIT_TABLES", "Record", "each", "groups", "save", "table_path", "write_table"]
+__all__ = [
+    "BIAS_TABLES",
+    "FIT_TABLES",
+    "OPTIONAL_TABLES",
+    "Record",
+    "each",
+    "groups",
+    "save",
+    "table_path",
+    "write_table",
+]
 
 T = TypeVar("T")
 
@@ -50,6 +60,14 @@ FIT_TABLES: Final = (
     "response",
 )
 """Tables of the templates and fits of all arms and seeds, with columns arm, seed, recalibrate first."""
+
+OPTIONAL_TABLES: Final = (
+    "joint_significance",
+    "joint_correlation",
+    "structure",
+    "modes",
+)
+"""Tables in ``csv/`` that a run may be without, as a step was not asked for; the page then says what is missing."""
 
 SEEN: Final = ("arm", "nuisance", "verdict", "why", "declared")
 """Columns of the table of what training varied (``shiftlab.arms.coverage.seen_by``); a run may be without it."""
@@ -85,7 +103,8 @@ class Record:
         labels: axis title of each channel's observable, with its unit.
         provenance: nested plain values: seeds, digests, versions, config.
         notes: sentences on what the sample is and is not.
-        tables: ``BIAS_TABLES``, ``FIT_TABLES``, ``nuisances``, ``seen`` (their columns: the docstrings of the rooms).
+        tables: ``BIAS_TABLES``, ``FIT_TABLES``, ``nuisances``, ``seen`` and ``OPTIONAL_TABLES``, empty where the run
+            has none (their columns: the docstrings of the rooms).
     """
 
     study: str
@@ -155,6 +174,9 @@ class Record:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{path} is not readable JSON ({error}). Run the study again to write it anew.") from error
         tables = {name: _read(folder / table_path(name)) for name in (*BIAS_TABLES, *FIT_TABLES, "nuisances")}
+        for name in OPTIONAL_TABLES:
+            there = folder / table_path(name)
+            tables[name] = _read(there) if there.is_file() else pd.DataFrame()
         seen = folder / table_path("seen")
         tables["seen"] = _read(seen) if seen.is_file() else pd.DataFrame(columns=list(SEEN))
         return cls(
