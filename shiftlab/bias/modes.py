@@ -115,16 +115,21 @@ def shares_of_parts(modes: Modes, parts: Sequence[Part], covariance: Floats | No
 
     Args:
         modes: The modes, in the currency of the parts.
-        parts: Response to each nuisance; replica 0 is used, event noise included.
+        parts: Response to each nuisance; where they have replicas, their covariances are freed of event noise, as that
+            of the modes is.
         covariance: (task, task), the covariance whose modes they are; the sum over the parts by default.
     """
-    each = np.stack([part.covariance[0] for part in parts])
+    each = np.stack([_freed(part.covariance) for part in parts])
     along = np.einsum("am,kab,bm->km", modes.direction, each, modes.direction)
     whole = along.sum(axis=0)
     if covariance is not None:
         whole = np.einsum("am,ab,bm->m", modes.direction, covariance, modes.direction)
     share = along / whole
     return Shares(tuple(part.nuisance for part in parts), share, 1.0 - share.sum(axis=0))
+
+
+def _freed(covariance: Floats) -> Floats:
+    return covariance[0] if len(covariance) == 1 else 2.0 * covariance[0] - covariance[1:].mean(axis=0)
 
 
 def shares_of_regression(

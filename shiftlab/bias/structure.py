@@ -71,21 +71,28 @@ def modes_table(
 ) -> pd.DataFrame:
     """Return the leading modes of each arm and seed: loadings with 68% event intervals, named by their nuisances.
 
-    Loadings are in units of the data's error. Arms whose tasks do not move beyond event noise have no rows.
+    Loadings are in units of the data's error. Modes are those of the tasks that are reliable: what event noise moves
+    has no nuisance to be named by. Arms without such a task have no rows.
     """
     rows: list[dict[str, object]] = []
     for key, part in found.items():
-        try:
-            modes = principal_modes(part.covariance, part.replicas)
-        except DataError:
+        keep = np.flatnonzero(part.reliable)
+        if not len(keep):
             continue
-        names = mode_names(shares_of_parts(modes, parts[key], part.covariance))
+        square = np.ix_(keep, keep)
+        covariance = part.covariance[square]
+        modes = principal_modes(covariance, part.replicas[:, *square])
+        shares = shares_of_parts(modes, [_of_tasks(one, keep) for one in parts[key]], covariance)
         head = dict(zip(("arm", "seed", "recalibrate"), key, strict=True))
-        for m, t in np.ndindex(len(names), len(tasks)):
-            numbers = (modes.loading[t, m], modes.low[t, m], modes.high[t, m])
-            row = {**head, "mode": m + 1, "name": names[m], "fraction": float(modes.fraction[m]), "task": tasks[t]}
-            rows.append({**row, **dict(zip(("loading", "lo", "hi"), map(float, numbers), strict=True))})
+        for m, name in enumerate(mode_names(shares)):
+            for t, numbers in zip(keep, zip(modes.loading[:, m], modes.low[:, m], modes.high[:, m], strict=True)):
+                row = {**head, "mode": m + 1, "name": name, "fraction": float(modes.fraction[m]), "task": tasks[t]}
+                rows.append({**row, **dict(zip(("loading", "lo", "hi"), map(float, numbers), strict=True))})
     return pd.DataFrame(rows, columns=list(_MODES))
+
+
+def _of_tasks(part: Part, keep: npt.NDArray[np.intp]) -> Part:
+    return replace(part, odd=part.odd[..., keep], even=part.even[..., keep])
 
 
 def _groups(found: Mapping[Key, Systematic]) -> list[tuple[str, str]]:

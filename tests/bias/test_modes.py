@@ -159,3 +159,17 @@ def test_a_regression_that_cannot_tell_nuisances_apart_is_refused() -> None:
     z[:, 1] = 0.0
     with pytest.raises(DataError, match="no joint universe moves gain"):
         shares_of_regression(modes, z @ ODD, z, NAMES)
+
+
+def test_shares_of_noisy_parts_add_up_to_one() -> None:
+    """Event noise in the parts is no nuisance's share: 1, and not 1 + noise / signal, over 200 noisy parts."""
+    rng, sums = np.random.default_rng(5), []
+    true = rng.normal(size=(3, 4))
+    for _ in range(200):
+        seen = true + 0.8 * rng.normal(size=(3, 4))
+        odd = np.concatenate([seen[None], seen + 0.8 * rng.normal(size=(100, 3, 4))])
+        parts = [Part(f"n{k}", odd[:, k : k + 1], np.zeros((101, 1, 4)), mirrored=True) for k in range(3)]
+        whole = sum(part.covariance for part in parts)
+        modes = principal_modes(true.T @ true, whole[1:], number=1)
+        sums.append(float(shares_of_parts(modes, parts, true.T @ true).share.sum()))
+    assert np.mean(sums) == pytest.approx(1.0, abs=4.0 * np.std(sums) / np.sqrt(len(sums)))
