@@ -12,6 +12,7 @@ from shiftlab.report.correlation_figures import correlation_forest, correlation_
 from shiftlab.report.headline import ArmHeadline, answers, headline
 from shiftlab.report.performance_figures import closure_figure, performance_figure
 from shiftlab.report.record import Record, each
+from shiftlab.report.structure_section import excess_blocks, modes_blocks, structure_blocks
 from shiftlab.report.summary_figures import RECALIBRATED, key_figure, recalibration_figure, recalibration_table
 from shiftlab.report.wording import counted, fixed, interval, joined
 
@@ -184,15 +185,7 @@ def correlation_section(record: Record) -> Section:
             ("correlation.csv", "csv/seed_range.csv"),
         ),
     ]
-    excess = record["excess"]
-    if len(excess):
-        table = excess.assign(excess=[interval(r.excess, r.lo, r.hi, sign=True) for r in each(excess)])
-        caption = (
-            "Excess of the mean correlation of one arm over another, over the pairs that are reliable in both; 68 % "
-            "intervals over events, in the row of all seeds over seeds too."
-        )
-        shown = ["arm", "minus_arm", "seed", "recalibrate", "excess", "pairs", "flag"]
-        blocks.append(sheet(table[[name for name in shown if name in table]], caption, ("csv/excess.csv",)))
+    blocks += [*excess_blocks(record), *structure_blocks(record)]
     for mode, words in RECALIBRATED.items():
         if len(again := record.of("correlation", recalibrate=mode)):
             blocks.append(
@@ -205,6 +198,7 @@ def correlation_section(record: Record) -> Section:
                 )
             )
     reliability = "Share of each task's systematic variance (units of the data variance) that is not event noise."
+    blocks += modes_blocks(record)
     blocks.append(sheet(record["reliability"], reliability, ("csv/reliability.csv",), folded="Reliability"))
     return Section("correlation", "Do the tasks move together?", tuple(blocks))
 
