@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shiftlab.errors import ConfigError
+from shiftlab.responses.emulation.settings import EmulationSettings
 from shiftlab.responses.selection import AnalysisSelection
 from shiftlab.templates.settings import TemplateSettings
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArmPlan",
     "DataPlan",
+    "EmulationPlan",
     "PretrainingArms",
     "PretrainingData",
     "PretrainingPlan",
@@ -325,6 +327,30 @@ class StudyConfig:
             if plain["universes"][key] == getattr(usual, key):
                 del plain["universes"][key]
         return plain
+
+
+@dataclass(frozen=True)
+class EmulationPlan:
+    """Which universes are emulated from the responses of a finished run.
+
+    Attributes:
+        universes: Its ``joint`` universes are emulated, drawn as ``draws``, ``scramblings`` and ``only`` say; the prior
+            is that of the run.
+        emulation: Form of the response, and limits of closure.
+        tasks: Which tasks; None takes all of the run.
+        seed: Of the draws; None takes another one than the run's, whose joint universes test the closure.
+        replicas: Bootstrap replicas of the biases; None takes the run's.
+        out: Folder of what is written; None takes ``emulated`` in the run's folder.
+        plugins: Loose Python files that the run used.
+    """
+
+    universes: UniversePlan = field(default_factory=UniversePlan)
+    emulation: EmulationSettings = field(default_factory=EmulationSettings)
+    tasks: tuple[str, ...] | None = None
+    seed: int | None = field(default=None, metadata=_within(0, 2**31 - 1))
+    replicas: int | None = field(default=None, metadata=_within(2, 100_000))
+    out: Path | None = None
+    plugins: tuple[Path, ...] = ()
 
 
 def _plain(value: Any) -> Any:

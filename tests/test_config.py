@@ -36,9 +36,9 @@ def refusal(words: list[str], *more: str) -> list[str]:
 
 
 def files() -> list[tuple[str, str]]:
-    """Every file of a study's groups; recipes of simulation are composed by `shiftlab simulate`."""
+    """Every file of a study's groups; those of simulation and emulation have commands of their own."""
     found = [(path.parent.name, path.stem) for path in sorted(config_dir().glob("*/*.yaml"))]
-    return [(group, option) for group, option in found if group != "simulation"]
+    return [(group, option) for group, option in found if group not in ("simulation", "emulation")]
 
 
 @pytest.mark.parametrize(("group", "option"), files())

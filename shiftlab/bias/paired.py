@@ -7,6 +7,7 @@ from typing import Protocol
 
 import xarray as xr
 
+from shiftlab.bias.comparison import compare_arms
 from shiftlab.bias.correlated import correlated
 from shiftlab.bias.currency import resolutions, with_currencies
 from shiftlab.bias.design import read_design
@@ -81,9 +82,22 @@ def bias(
         joint_correlation=together.joint_correlation,
         structure=together.structure,
         modes=together.modes,
+        maps=together.maps,
+        comparison=compare_arms(datasets, statistics, measured, design, table, seed=seed),
         covariance={key: part.covariance for key, part in together.systematic.items()},
         raw_covariance={key: part.raw for key, part in together.systematic.items()},
+        map_covariance=together.over_maps,
+        emulated=_emulated(datasets),
     )
+
+
+def _emulated(datasets: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """Return the names of the universes that are marked as emulated."""
+    first = next(iter(datasets.values()))
+    if "emulated" not in first.coords:
+        return ()
+    marked = first["emulated"].values.astype(bool)
+    return tuple(str(name) for name in first["universe"].values[marked])
 
 
 def _statistics(

@@ -24,8 +24,10 @@ _HEADLINE = [
 
 _TABLES: Final = (
     *("performance", "exposure", "unisims", "reliability", "seed_range", "excess", "closure"),
-    *("joint_significance", "joint_correlation", "structure", "modes"),
+    *("joint_significance", "joint_correlation", "structure", "modes", "maps"),
 )
+
+_COVARIANCE: Final = ("arm", "seed", "recalibrate", "task_a", "task_b", "debiased", "raw", "between_maps")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,13 @@ class Bias:
         joint_correlation: rho per pair of tasks over joint universes; its interval is over universes, events and seeds.
         structure: Effective number of independent tasks, and inflation of their sum, with intervals.
         modes: Leading modes of the covariance, named by their nuisances.
+        maps: Variance from frozen maps: what the mean response gives and what the differences between maps give.
+        comparison: Tables that compare the arms (``comparison.COMPARISON_TABLES``), each written to ``csv/``.
         covariance: (arm, seed, recalibrate) to (task, task), debiased, in units of the data's error.
         raw_covariance: The same before debiasing.
+        map_covariance: The part of ``covariance`` that differences between frozen maps make.
+        emulated: Names of the universes that no network was run in; their biases are sums of those of single nuisances,
+            so that ``closure`` says nothing of interactions where its joint universes are among them.
     """
 
     tasks: tuple[str, ...]
@@ -72,8 +79,12 @@ class Bias:
     joint_correlation: pd.DataFrame
     structure: pd.DataFrame
     modes: pd.DataFrame
+    maps: pd.DataFrame
+    comparison: Mapping[str, pd.DataFrame]
     covariance: Mapping[Key, Floats]
     raw_covariance: Mapping[Key, Floats]
+    map_covariance: Mapping[Key, Floats]
+    emulated: tuple[str, ...] = ()
 
     def save(self, folder: Path | str) -> None:
         """Write ``bias.csv``, ``correlation.csv`` and ``csv/*.csv``, each whole; equal records give equal bytes.
@@ -86,16 +97,18 @@ class Bias:
         _write(folder / "correlation.csv", self.correlation)
         for name in _TABLES:
             _write(folder / "csv" / f"{name}.csv", getattr(self, name))
+        for name, table in self.comparison.items():
+            _write(folder / "csv" / f"{name}.csv", table)
         _write(folder / "csv" / "covariance.csv", self._covariance_table())
 
     def _covariance_table(self) -> pd.DataFrame:
         rows = [
-            (*key, a, b, matrix[i, j], self.raw_covariance[key][i, j])
+            (*key, a, b, matrix[i, j], self.raw_covariance[key][i, j], self.map_covariance[key][i, j])
             for key, matrix in self.covariance.items()
             for i, a in enumerate(self.tasks)
             for j, b in enumerate(self.tasks)
         ]
-        return pd.DataFrame(rows, columns=["arm", "seed", "recalibrate", "task_a", "task_b", "debiased", "raw"])
+        return pd.DataFrame(rows, columns=list(_COVARIANCE))
 
     def summary(self) -> dict[str, Any]:
         """Return the headline numbers as plain values that JSON can hold (None for what is undefined)."""
@@ -103,6 +116,7 @@ class Bias:
         return {
             "tasks": list(self.tasks),
             "replicas": self.replicas,
+            **({"emulated_universes": len(self.emulated)} if self.emulated else {}),
             "arms": {arm: self._summary_of(arm) for arm in self.table["arm"].unique().tolist()},
             "excess_correlation": _records(self.excess),
             "not_quoted": _records(unquoted[["nuisance", "task", "not_quoted"]].drop_duplicates()),

@@ -1,5 +1,6 @@
 """Configuration: from files and ``key=value`` words to one validated study."""
 
+from shiftlab.config.emulation import compose_emulation
 from shiftlab.config.names import registry
 from shiftlab.config.pretraining import compose_pretraining
 from shiftlab.config.study import Job, build, compose_study, detector_config, locate, read_study, study_titles
@@ -9,6 +10,7 @@ __all__ = [
     "Job",
     "build",
     "combinations",
+    "compose_emulation",
     "compose_pretraining",
     "compose_study",
     "config_dir",

@@ -59,6 +59,7 @@ class Closure:
         error: Statistical error of the nominal statistic on these events.
         checks: Every universe that was compared.
         floor: Part of ``error`` below which the size of a shift does not matter.
+        bent: The nuisance whose response is the least straight: largest |up + down - 2 nominal| of the statistic.
     """
 
     arm: str
@@ -68,6 +69,7 @@ class Closure:
     error: float
     checks: tuple[Check, ...]
     floor: float
+    bent: str = ""
 
     def relative(self, check: Check) -> float:
         """Return the size of the difference in one universe over the largest of shift, ``expected`` and the floor."""
@@ -94,11 +96,22 @@ class Closure:
         )
         return over(error, max(shift, self.floor * self.error))
 
+    @property
+    def worst(self) -> Check | None:
+        """The universe of one or two nuisances that differs most; None where none was compared."""
+        return max((check for check in self.checks if check.kind != "joint"), key=self.relative, default=None)
+
+    @property
+    def largest(self) -> float:
+        """The largest relative difference of the statistic: of joint universes together, and of every other one."""
+        alone = 0.0 if self.worst is None else self.relative(self.worst)
+        return float(np.nanmax([self.joint, alone]))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold (None for what is undefined)."""
         own = {"joint": self.joint, "noise": self.noise, "expected": self.expected, "error": self.error}
         checks = [{**asdict(check), "relative": self.relative(check)} for check in self.checks]
-        head = {"arm": self.arm, "seed": self.seed, "task": self.task}
+        head = {"arm": self.arm, "seed": self.seed, "task": self.task, "bent": self.bent}
         return {**head, **_plain(own), "checks": [_plain(check) for check in checks]}
 
 
@@ -127,7 +140,9 @@ def refuse_open(closures: Sequence[Closure], settings: EmulationSettings) -> Non
         head = f"arm '{one.arm}', seed {one.seed}, task '{one.task}'"
         if one.joint > settings.limit:
             noise = f"event noise alone would give {one.noise:.0%}"
-            found.append((one.joint, f"{head}: joint universes differ by {one.joint:.0%} of their shift ({noise})"))
+            bent = f"; its response to nuisance '{one.bent}' is the least straight" if one.bent else ""
+            told = f"{head}: joint universes differ by {one.joint:.0%} of their shift ({noise}){bent}"
+            found.append((one.joint, told))
         for check in one.checks:
             named = f"{head}, universe '{check.universe}' ({_listed(check.nuisances)})"
             relative = one.relative(check)
@@ -144,8 +159,10 @@ def refuse_open(closures: Sequence[Closure], settings: EmulationSettings) -> Non
             f"emulated universes do not agree with directly simulated ones within {settings.limit:.0%}:\n  "
             + "\n  ".join(text for _, text in found[:8])
             + rest
-            + "\nLeave such tasks out, take form 'interpolated' with more anchors, or pairs=True with universes of two "
-            "nuisances, run frozen maps in the throws of the universes that test them, or raise emulation.limit."
+            + "\nLeave such tasks out (tasks=[...]); add unisims at two sigma, more anchors for form 'interpolated'; "
+            "take pairs=True with universes of two nuisances; leave the bent nuisance out of the study; take more events "
+            "where their noise alone is beyond the limit; run frozen maps in the throws of the universes that test "
+            "them; or raise emulation.limit."
         )
 
 

@@ -25,7 +25,7 @@ def check_points(points: Points, settings: EmulationSettings) -> tuple[int, ...]
     every = curves(points, settings)
     if not every:
         raise DataError(
-            f"the responses hold no unisim at {' or '.join(f'{one:g}' for one in settings.anchors)} sigma to make "
+            f"the responses hold no unisim at {' or '.join(f'{one:g}' for one in settings.strengths)} sigma to make "
             "responses from; add unisim(detector)."
         )
     used = {u for word in set(points.recalibrate) for u in anchors(points, settings, word)}
@@ -88,7 +88,8 @@ def head_closure(
             )
         )
     expected = _expected(head, judge, sample, points, settings, float(base[0]))
-    return Closure(*names, expected, float(sample.error(base)), tuple(checks), settings.floor)
+    bent = _bent(head, judge, sample, points, settings, float(base[0]))
+    return Closure(*names, expected, float(sample.error(base)), tuple(checks), settings.floor, bent)
 
 
 def _kind(points: Points, universe: int) -> Kind:
@@ -113,7 +114,7 @@ def _expected(
     head: Head, judge: Judge, sample: Sample, points: Points, settings: EmulationSettings, base: float
 ) -> float:
     """Return the size of a joint shift: the root of the sum over nuisances of the mean square at the inner anchors."""
-    inner = min(settings.anchors)
+    inner = min(settings.strengths)
     total = 0.0
     alone = Sample(sample.index, sample.truth, sample.weights[:1])
     for curve in curves(points, settings).values():
@@ -122,3 +123,18 @@ def _expected(
         shifts = [float(_score(head.direct[u], judge, alone)[0]) - base for u in own]
         total += float(np.mean(np.square(shifts))) / inner**2 if shifts else 0.0
     return float(np.sqrt(total))
+
+
+def _bent(head: Head, judge: Judge, sample: Sample, points: Points, settings: EmulationSettings, base: float) -> str:
+    """Return the nuisance of the largest even part of the statistic at the inner anchors; none where all are 0."""
+    inner = min(settings.strengths)
+    alone = Sample(sample.index, sample.truth, sample.weights[:1])
+    found = {"": 0.0}
+    for nuisance, curve in curves(points, settings).items():
+        sides = [i for i, strength in enumerate(curve.strengths) if abs(strength) == inner]
+        if len(sides) == 2:
+            every = [
+                [float(_score(head.direct[own[i]], judge, alone)[0]) for i in sides] for own in curve.universes.values()
+            ]
+            found[points.nuisances[nuisance]] = abs(float(np.mean(every)) - base)
+    return max(found, key=lambda name: found[name])

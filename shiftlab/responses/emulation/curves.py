@@ -64,7 +64,7 @@ def curves(points: Points, settings: EmulationSettings, recalibrate: str = "none
         if points.group[universe] != "unisim" or len(moved) != 1:
             continue
         strength = float(points.value[universe, moved[0]])
-        if abs(strength) in settings.anchors:
+        if abs(strength) in settings.strengths:
             throws = found.setdefault((int(moved[0]), points.recalibrate[universe]), {})
             throws.setdefault(points.throw[universe], {})[strength] = universe
     curves_of = {}
@@ -113,7 +113,7 @@ def _single(points: Points, asked: Points, every: Mapping[int, Curve], settings:
         if nuisance not in every:
             raise DataError(
                 f"universe '{asked.names[moved[0]]}' displaces '{name}', which has no one-nuisance universe at "
-                f"{' or '.join(f'{one:g}' for one in settings.anchors)} sigma in these responses."
+                f"{' or '.join(f'{one:g}' for one in settings.strengths)} sigma in these responses."
             )
         curve = every[nuisance]
         one_sided = bool(points.one_sided[nuisance])

@@ -179,7 +179,7 @@ class Emulator:
         source = dict(self.responses.attrs)
         made = {
             "source_plan": source.pop("plan", None),
-            "settings": {**asdict(self.settings), "anchors": list(self.settings.anchors)},
+            "settings": {**asdict(self.settings), "anchors": list(self.settings.strengths)},
             "universes": list(asked.names),
             "values": digest_json([asked.nuisances, asked.value.tolist(), asked.throw, asked.recalibrate]),
             "beyond_tested": self._beyond(asked),
@@ -217,6 +217,7 @@ def emulator(
     if not known:
         raise DataError("no task to emulate.")
     points = Points.of_store(responses.task(next(iter(known))))
+    settings = settings.settled(points.unisim_strengths(), points.joint)
     check_points(points, settings)
     made_of = sorted({u for word in set(points.recalibrate) for u in anchors(points, settings, word)})
     closures = []

@@ -134,6 +134,16 @@ class Points:
         """Return the names of the nuisances that a universe displaces."""
         return tuple(self.nuisances[i] for i in np.flatnonzero(self.value[universe]))
 
+    def unisim_strengths(self) -> set[float]:
+        """Return the sizes of the displacements of the universes that displace one nuisance alone, in sigma."""
+        alone = [u for u, group in enumerate(self.group) if group == "unisim" and len(self.displaced(u)) == 1]
+        return {float(np.abs(self.value[u]).max()) for u in alone}
+
+    @property
+    def joint(self) -> bool:
+        """Whether some universe displaces several nuisances."""
+        return bool(((self.value != 0).sum(axis=1) > 1).any())
+
     def largest(self) -> Floats:
         """Return the largest displacement of each nuisance on either side, (nuisance,), in sigma."""
         largest: Floats = np.abs(self.value).max(axis=0, initial=0.0)

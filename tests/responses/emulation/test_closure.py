@@ -21,6 +21,7 @@ def bent(toys, gain: float = 0.0, crossed: float = 0.0, spread: float = 0.1):
 
 
 def closure_of(toys, answer, rows, **changes):
+    changes = {"form": "quadratic"} | changes
     maker = emulator(toys.store(answer, rows), tasks=toys.tasks, settings=EmulationSettings(**changes), refuse=False)
     (one,) = maker.closures
     return one
@@ -54,8 +55,8 @@ def test_a_nuisance_that_does_not_close_is_named_and_refused(toys):
     with pytest.raises(
         DataError, match=r"arm 'a', seed 0, task 'energy', universe 'gain\+2' \(gain\): 21% of the shift"
     ):
-        emulate(source, toys.joints(1), tasks=toys.tasks)
-    assert emulate(source, toys.joints(1), tasks=toys.tasks, settings=EmulationSettings(limit=0.25)).emulated
+        emulate(source, toys.joints(1), tasks=toys.tasks, settings=EmulationSettings(form="quadratic"))
+    assert emulate(source, toys.joints(1), tasks=toys.tasks, settings=EmulationSettings(form="quadratic", limit=0.25)).emulated
 
 
 def test_nuisances_that_do_not_add_up_are_refused_by_the_joint_universes_and_by_the_pair(toys):

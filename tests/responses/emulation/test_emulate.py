@@ -288,7 +288,7 @@ def test_universes_that_cannot_be_meant_are_refused(toys, asked, error, message)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"form": "cubic"}, "allowed: quadratic, interpolated"),
+        ({"form": "cubic"}, "allowed: auto, quadratic, interpolated"),
         ({"anchors": (1.0, 2.0)}, "goes through one strength"),
         ({"anchors": ()}, "different strengths above 0"),
         ({"anchors": (1.0, -1.0)}, "different strengths above 0"),
