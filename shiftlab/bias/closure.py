@@ -43,8 +43,9 @@ def closure(
 ) -> tuple[Closure, ...]:
     """Compare joint universes with the sum over nuisances of r z + q z^2.
 
-    Three measures: the second moment about nominal against R R^T + 2 Q Q^T + m m^T with m the sum
-    of q; the covariance about the mean against R R^T + 2 Q Q^T (both freed of event noise); and
+    Three measures: the second moment about nominal against the sum of ``Part.covariance`` + m m^T with m the sum
+    of the mean responses; the covariance about the mean against the sum of ``Part.covariance`` (both freed of event
+    noise), which is R R^T + 2 Q Q^T, unknown maps added; and
     universe by universe, which few joint universes suffice for, since their z are known. A nuisance
     with several throws is a frozen map, whose realisation in a joint universe is another one: it
     is left out of the prediction and counts in the expected band (so a map that was thrown once only,
@@ -128,15 +129,14 @@ def _maps(
 
 
 def _expected_moment(parts: Sequence[Part], about_mean: bool) -> Floats:
-    """Return R R^T + 2 Q Q^T (0.363 d d^T where one-sided), plus the mean's square when about nominal.
+    """Return the sum of the parts' covariances, plus the mean's square when about nominal, (1 + replica, task, task).
 
-    Shape (1 + replica, task, task).
+    The square of a mean over a few throws of a map is too large by the covariance of that mean, which is taken off.
     """
-    covariances = [part.covariance for part in parts]
-    total = np.sum(covariances, axis=0)
+    total = np.sum([part.covariance for part in parts], axis=0)
     if not about_mean:
         mean = np.sum([part.mean for part in parts], axis=0)
-        total = total + mean[:, :, None] * mean[:, None, :]
+        total = total + mean[:, :, None] * mean[:, None, :] - np.sum([part.mean_covariance for part in parts], axis=0)
     return np.asarray(total, dtype=np.float64)
 
 

@@ -14,6 +14,7 @@ from shiftlab.bias.closure import closure
 from shiftlab.bias.covariance import Part, Systematic, odd_even, systematic
 from shiftlab.bias.design import Design
 from shiftlab.bias.excess import EXCESS_COLUMNS, excess, excess_table, unisim_rows
+from shiftlab.bias.maps import maps_table, over_maps
 from shiftlab.bias.measure import Measured
 from shiftlab.bias.prior import parts_covariance
 from shiftlab.bias.statistic import Floats
@@ -39,7 +40,9 @@ class Correlated:
         joint_correlation: rho of each pair of tasks over joint universes, with its interval over them.
         structure: Effective number of tasks and inflation of their sum.
         modes: Leading modes of the covariance, named by their nuisances.
+        maps: Variance from frozen maps, mean response and differences between maps apart.
         systematic: The covariances behind it all.
+        over_maps: (arm, seed, recalibration) to (task, task), the part of them that differences between maps make.
     """
 
     unisims: pd.DataFrame
@@ -51,7 +54,9 @@ class Correlated:
     joint_correlation: pd.DataFrame
     structure: pd.DataFrame
     modes: pd.DataFrame
+    maps: pd.DataFrame
     systematic: Mapping[Key, Systematic]
+    over_maps: Mapping[Key, Floats]
 
 
 def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
@@ -87,7 +92,9 @@ def correlated(measured: Measured, design: Design, seed: int) -> Correlated:
         joint_correlation=joint_correlations(found, measured, design),
         structure=structure_table(found, measured, design),
         modes=modes_table(found, responses, measured.tasks),
+        maps=maps_table(responses, measured.tasks),
         systematic=found,
+        over_maps={key: over_maps(parts) for key, parts in responses.items()},
     )
 
 

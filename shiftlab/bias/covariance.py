@@ -38,28 +38,60 @@ class Part:
     one_sided: bool = False
 
     @property
-    def covariance(self) -> Floats:
-        """(1 + replica, task, task): the mean over throws of r r^T + 2 q q^T.
+    def throws(self) -> int:
+        """Number of throws of the frozen map."""
+        return int(self.odd.shape[1])
 
-        For b = r z + q z^2 with z normal that is the covariance about the mean of b. Throws of one
-        frozen map are draws of the same unknown map, so they are averaged and not added. A one-sided
-        response b = d |z| has mean d sqrt(2 / pi), so its covariance about the mean is (1 - 2 / pi) d d^T =
-        0.363 d d^T, while its second moment about nominal is d d^T.
+    @property
+    def rows(self) -> Floats:
+        """(1 + replica, row, task): rows x whose sum of x x^T is ``covariance``.
+
+        Of each of T throws sqrt(1 / T) r and sqrt(2 / T) q (one-sided sqrt((1 - 2 / pi) / T) d); and with two throws or
+        more the deviation of its mean response from that of all throws, over sqrt(T - 1).
         """
         if self.one_sided:
-            moment = np.einsum("rta,rtb->rab", self.odd, self.odd) / self.odd.shape[1]
-            return np.asarray(moment - self.mean[:, :, None] * self.mean[:, None, :], dtype=np.float64)
-        throws = self.odd.shape[1]
-        odd = np.einsum("rta,rtb->rab", self.odd, self.odd)
-        even = np.einsum("rta,rtb->rab", self.even, self.even)
-        return np.asarray((odd + 2.0 * even) / throws, dtype=np.float64)
+            rows = [np.sqrt((1.0 - 2.0 / np.pi) / self.throws) * self.odd]
+        else:
+            rows = [self.odd / np.sqrt(self.throws), np.sqrt(2.0 / self.throws) * self.even]
+        if self.throws > 1:
+            each = self._mean_by_throw
+            rows.append((each - each.mean(axis=1, keepdims=True)) / np.sqrt(self.throws - 1))
+        return np.concatenate(rows, axis=1)
+
+    @property
+    def covariance(self) -> Floats:
+        """(1 + replica, task, task): covariance of the response over the nuisance's size and, if it is one, its map.
+
+        In one map b = r z + q z^2 with z normal has the mean q and the covariance r r^T + 2 q q^T about it. Where the
+        map is unknown, the law of total variance adds the covariance over maps of that mean:
+
+            Cov(b) = E_map[r r^T + 2 q q^T] + Cov_map(q).
+
+        Throws of one frozen map are draws of the same unknown map, so the first term is their average and not their
+        sum, and the second their covariance with 1 / (T - 1). A one-sided response b = d |z| has the mean
+        sqrt(2 / pi) d and the covariance (1 - 2 / pi) d d^T = 0.363 d d^T about it, so that the two terms are
+        E_map[0.363 d d^T] and (2 / pi) Cov_map(d). ``maps.map_covariance`` splits the same total into mean response and
+        maps. One throw tells nothing of other maps: the second term is then missing.
+        """
+        return np.asarray(np.swapaxes(self.rows, -1, -2) @ self.rows, dtype=np.float64)
 
     @property
     def mean(self) -> Floats:
         """(1 + replica, task): the mean response, q (of z^2) or, one-sided, d sqrt(2 / pi); averaged over throws."""
-        if self.one_sided:
-            return np.asarray(np.sqrt(2.0 / np.pi) * self.odd.mean(axis=1), dtype=np.float64)
-        return np.asarray(self.even.mean(axis=1), dtype=np.float64)
+        return np.asarray(self._mean_by_throw.mean(axis=1), dtype=np.float64)
+
+    @property
+    def mean_covariance(self) -> Floats:
+        """(1 + replica, task, task): covariance of ``mean`` over the choice of the throws; zero for one throw."""
+        if self.throws == 1:
+            return np.zeros((len(self.odd), self.odd.shape[2], self.odd.shape[2]))
+        deviation = self._mean_by_throw - self.mean[:, None]
+        square = np.swapaxes(deviation, -1, -2) @ deviation
+        return np.asarray(square / (self.throws * (self.throws - 1)), dtype=np.float64)
+
+    @property
+    def _mean_by_throw(self) -> Floats:
+        return np.asarray(np.sqrt(2.0 / np.pi) * self.odd if self.one_sided else self.even, dtype=np.float64)
 
 
 def odd_even(displacement: Floats, terms: Sequence[Term]) -> tuple[Part, ...]:

@@ -15,7 +15,16 @@ from shiftlab.bias.multiway import CROSSED, LEAST_SEEDS, Estimate, estimate, sum
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["EXCESS_COLUMNS", "Excess", "excess", "excess_table", "joint_rows", "log_inflation", "unisim_rows"]
+__all__ = [
+    "EXCESS_COLUMNS",
+    "Excess",
+    "excess",
+    "excess_table",
+    "joint_rows",
+    "log_inflation",
+    "mean_correlation",
+    "unisim_rows",
+]
 
 EXCESS_COLUMNS: Final = (
     *("arm", "minus_arm", "seed", "recalibrate", "excess", "lo", "hi", "lo95", "hi95"),
@@ -69,18 +78,9 @@ class Excess:
 def unisim_rows(parts: Sequence[Part]) -> Floats:
     """Return rows x whose sum of x x^T is the covariance of the one-nuisance universes, (1 + replica, row, task).
 
-    A two-sided nuisance gives r and sqrt(2) q of each throw, over the root of the number of throws; a one-sided one
-    the deviations of d from its mean over throws, and sqrt(1 - 2 / pi) times that mean (see ``Part.covariance``).
+    Those of every nuisance (``Part.rows``), unknown maps included.
     """
-    rows = []
-    for part in parts:
-        root = np.sqrt(part.odd.shape[1])
-        if part.one_sided:
-            mean = part.odd.mean(axis=1, keepdims=True)
-            rows += [(part.odd - mean) / root, np.sqrt(1.0 - 2.0 / np.pi) * mean]
-        else:
-            rows += [part.odd / root, np.sqrt(2.0) * part.even / root]
-    return np.concatenate(rows, axis=1)
+    return np.concatenate([part.rows for part in parts], axis=1)
 
 
 def joint_rows(displacement: Floats, blocks: Sequence[Sequence[int]]) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -167,6 +167,19 @@ def excess(
         unreliable=tuple(task for t, task in enumerate(tasks) if t not in keep),
         blocks=0 if block is None else len(np.unique(block)),
     )
+
+
+def mean_correlation(rows: Floats) -> tuple[Estimate, int]:
+    """Return the mean rho over an arm's pairs of reliable tasks with its interval, and the number of these pairs.
+
+    Unlike ``Excess.arm_rho`` it does not depend on which tasks are reliable in another arm.
+
+    Args:
+        rows: (seed, 1 + replica, row, task), from ``unisim_rows``.
+    """
+    keep = np.flatnonzero(_reliability(rows[None]).min(axis=(0, 1)) >= RELIABLE)
+    whole, _ = _statistics(rows[None], None, keep, np.ones(rows.shape[-1]))
+    return estimate(whole[0, ..., 0]), len(keep) * (len(keep) - 1) // 2
 
 
 def _check(rows: Floats, tasks: Sequence[str]) -> None:

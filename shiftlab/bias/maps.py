@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from shiftlab.bias.bootstrap import HALF_68
-from shiftlab.bias.covariance import Part
+from shiftlab.bias.covariance import Part, systematic
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["MapCovariance", "map_covariance", "map_interval"]
+__all__ = ["MapCovariance", "map_covariance", "map_interval", "maps_table", "over_maps"]
+
+Key: TypeAlias = tuple[str, int, str]
+"""Arm, seed and recalibration."""
+
+_MAPS: Final = ("arm", "seed", "recalibrate", "nuisance", "task", "mean_response", "between_maps", "lo", "hi", "throws")
 
 _MEAN_SQUARE: Final = 2.0 / np.pi
 """(E|z|)^2 of a standard normal z."""
@@ -52,7 +59,7 @@ class MapCovariance:
 
     @property
     def total(self) -> Floats:
-        """(1 + replica, task, task): covariance over size and map."""
+        """(1 + replica, task, task): covariance over size and map, which is ``Part.covariance``."""
         return np.asarray(self.within + self.between, dtype=np.float64)
 
 
@@ -118,3 +125,37 @@ def map_interval(scatter: float, noise: float, throws: int, half: float = HALF_6
     square = (throws - 1) * scatter
     low, high = (square / float(stats.chi2.ppf(0.5 + side, throws - 1)) for side in (half, -half))
     return max(0.0, low - noise), max(0.0, high - noise)
+
+
+def over_maps(parts: Sequence[Part]) -> Floats:
+    """Return what the differences between maps add to the covariance of the tasks, (task, task), freed of event noise.
+
+    The sum of ``MapCovariance.scatter`` over the nuisances of two throws or more; it is counted in the systematic
+    covariance already (``Part.covariance``).
+    """
+    scatters = [map_covariance(part).scatter for part in parts if part.throws > 1]
+    if scatters:
+        return systematic(np.sum(scatters, axis=0)).debiased
+    return np.zeros((parts[0].odd.shape[2],) * 2)
+
+
+def maps_table(found: Mapping[Key, Sequence[Part]], tasks: Sequence[str]) -> pd.DataFrame:
+    """Return the variance of each task from each nuisance of several throws: mean response and maps apart.
+
+    One row per arm, seed, recalibration, nuisance and task, in units of the data's error, squared, freed of event
+    noise: ``mean_response``, what the mean response over maps gives, ``between_maps``, what the differences between
+    maps give, with its 68% interval ``lo`` to ``hi``. The sum of both is what the nuisance adds to the task's
+    systematic variance. Each is unbiased, so that one that is small may come out below zero.
+
+    The interval takes T - 1 degrees of freedom for both sides together: where a map's odd and even responses differ
+    independently, it is wider than it need be (``map_interval``).
+    """
+    rows = []
+    for key, parts in found.items():
+        for one in (map_covariance(part) for part in parts if part.throws > 1):
+            mean, between = systematic(one.common).debiased, systematic(one.scatter)
+            for t, task in enumerate(tasks):
+                raw, own = float(between.raw[t, t]), float(between.debiased[t, t])
+                ends = map_interval(raw, raw - own, one.throws)
+                rows.append((*key, one.nuisance, task, float(mean[t, t]), own, *ends, one.throws))
+    return pd.DataFrame(rows, columns=list(_MAPS))

@@ -70,14 +70,16 @@ def test_a_purely_even_response_has_no_odd_part_and_counts_twice() -> None:
     np.testing.assert_allclose(part.covariance[0], 2.0 * np.outer([3, 1, 0, 0], [3, 1, 0, 0]))
 
 
-def test_throws_of_one_frozen_map_are_averaged_and_not_added() -> None:
+def test_throws_of_one_frozen_map_are_averaged_and_the_spread_of_their_means_added_once() -> None:
     rng = np.random.default_rng(0)
     responses = rng.standard_normal((4, 2, 3))
     displacement = np.concatenate([np.zeros((1, 3)), responses.reshape(8, 3)])[None]
     throws = Term("map", (1, 3, 5, 7), (2, 4, 6, 8))
     (together,) = odd_even(displacement, [throws])
     single = [odd_even(displacement, [Term("map", (1 + 2 * t,), (2 + 2 * t,))])[0].covariance for t in range(4)]
-    np.testing.assert_allclose(together.covariance, np.mean(single, axis=0))
+    even = responses.mean(axis=1)
+    np.testing.assert_allclose(together.covariance[0], np.mean(single, axis=0)[0] + np.cov(even.T))
+    np.testing.assert_allclose(together.mean_covariance[0], np.cov(even.T) / 4)
 
 
 @pytest.mark.parametrize(("term", "expected"), [(Term("a", (1,), (-1,)), 10.0), (Term("a", (-1,), (1,)), -10.0)])
