@@ -83,11 +83,9 @@ def bias(
         structure=together.structure,
         modes=together.modes,
         maps=together.maps,
-        maps=together.maps,
         comparison=compare_arms(datasets, statistics, measured, design, table, seed=seed),
         covariance={key: part.covariance for key, part in together.systematic.items()},
         raw_covariance={key: part.raw for key, part in together.systematic.items()},
-        map_covariance=together.over_maps,
         map_covariance=together.over_maps,
         emulated=_emulated(datasets),
     )

@@ -29,8 +29,6 @@ _TABLES: Final = (
 
 _COVARIANCE: Final = ("arm", "seed", "recalibrate", "task_a", "task_b", "debiased", "raw", "between_maps")
 
-_COVARIANCE: Final = ("arm", "seed", "recalibrate", "task_a", "task_b", "debiased", "raw", "between_maps")
-
 
 @dataclass(frozen=True)
 class Bias:
@@ -58,11 +56,9 @@ class Bias:
         structure: Effective number of independent tasks, and inflation of their sum, with intervals.
         modes: Leading modes of the covariance, named by their nuisances.
         maps: Variance from frozen maps: what the mean response gives and what the differences between maps give.
-        maps: Variance from frozen maps: what the mean response gives and what the differences between maps give.
         comparison: Tables that compare the arms (``comparison.COMPARISON_TABLES``), each written to ``csv/``.
         covariance: (arm, seed, recalibrate) to (task, task), debiased, in units of the data's error.
         raw_covariance: The same before debiasing.
-        map_covariance: The part of ``covariance`` that differences between frozen maps make.
         map_covariance: The part of ``covariance`` that differences between frozen maps make.
         emulated: Names of the universes that no network was run in; their biases are sums of those of single nuisances,
             so that ``closure`` says nothing of interactions where its joint universes are among them.
@@ -84,11 +80,9 @@ class Bias:
     structure: pd.DataFrame
     modes: pd.DataFrame
     maps: pd.DataFrame
-    maps: pd.DataFrame
     comparison: Mapping[str, pd.DataFrame]
     covariance: Mapping[Key, Floats]
     raw_covariance: Mapping[Key, Floats]
-    map_covariance: Mapping[Key, Floats]
     map_covariance: Mapping[Key, Floats]
     emulated: tuple[str, ...] = ()
 
