@@ -15,7 +15,7 @@ from shiftlab.bias.multiway import LEAST_SEEDS, Estimate, estimate
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["Curve", "Harm", "leaderboard", "ranks", "relative_robustness", "response_curve", "scores"]
+__all__ = ["Curve", "Harm", "few_seeds", "leaderboard", "ranks", "relative_robustness", "response_curve", "scores"]
 
 Harm = Literal["size", "loss"]
 """What counts as harm: the size of a bias to either side, or the loss of a performance (positive = worse)."""
@@ -153,6 +153,13 @@ def scores(
     return np.asarray(found - np.where(linear, 0.0, times * excess), dtype=np.float64)
 
 
+def few_seeds(seeds: int) -> str:
+    """Return why nothing is claimed about an arm of so few trainings; nothing where something is."""
+    if seeds >= LEAST_SEEDS:
+        return ""
+    return f"no claim: {seeds} seed{'s' if seeds != 1 else ''}, {LEAST_SEEDS} are needed"
+
+
 def relative_robustness(arm: Floats, other: Floats) -> Estimate:
     """Return the difference of a score of two arms, with the interval over events and seeds: below 0 = more robust.
 
@@ -206,7 +213,11 @@ def ranks(value: Floats, covariance: Floats, freedom: float, *, half: float = HA
 
 
 def leaderboard(
-    score: Floats, arms: Sequence[str], *, correlation: Mapping[str, Estimate] | None = None, seed: int = 0
+    score: Floats | Sequence[Floats],
+    arms: Sequence[str],
+    *,
+    correlation: Mapping[str, Estimate] | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return one row per arm, the most robust first: its score, its ranks at 68% and 95%, and how its tasks correlate.
 
@@ -215,6 +226,7 @@ def leaderboard(
 
     Args:
         score: (arm, seed, 1 + replica), a harm, so smaller is better; replicas share their event weights over arms.
+            Arms of different numbers of seeds are given one by one, each (seed, 1 + replica).
         arms: Names of the arms.
         correlation: Mean rho of each arm, say ``excess.Excess.arm_rho``.
         seed: Seed of the draws behind the ranks.
@@ -222,19 +234,18 @@ def leaderboard(
     Raises:
         DataError: shapes differ or a score is not finite.
     """
-    if score.ndim != 3 or len(score) != len(arms):
-        raise DataError(f"{len(arms)} arms, scores of shape {score.shape}; (arm, seed, replica) is needed.")
-    if not np.isfinite(score).all():
-        bad = [arm for arm, values in zip(arms, score, strict=True) if not np.isfinite(values).all()]
+    shapes = [values.shape for values in score]
+    if len(shapes) != len(arms) or any(len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes):
+        raise DataError(f"{len(arms)} arms, scores of shapes {shapes}; (seed, replica) of each arm is needed.")
+    bad = [arm for arm, values in zip(arms, score, strict=True) if not np.isfinite(values).all()]
+    if bad:
         raise DataError(f"scores of arm {', '.join(bad)} are not finite.")
     found = [estimate(values) for values in score]
-    shared = np.atleast_2d(np.cov(score[:, :, 1:].mean(axis=1)))
+    shared = np.atleast_2d(np.cov(np.stack([values[:, 1:].mean(axis=0) for values in score])))
     covariance = shared + np.diag([one.seeds for one in found])
     freedom = min(one.freedom for one in found)
     value = np.array([one.value for one in found])
     rank, rank68 = (ranks(value, covariance, freedom, half=half, seed=seed) for half in (HALF_95, HALF_68))
-    seeds = score.shape[1]
-    flag = "" if seeds >= LEAST_SEEDS else f"no claim: {seeds} seeds, {LEAST_SEEDS} are needed"
     rows = []
     for a, arm in enumerate(arms):
         row: dict[str, object] = {"arm": arm, **found[a].columns("score"), "rank": int(rank[a, 0])}
@@ -242,5 +253,5 @@ def leaderboard(
         row |= {"rank_lo95": int(rank[a, 1]), "rank_hi95": int(rank[a, 2])}
         if correlation is not None:
             row |= correlation[arm].columns("rho")
-        rows.append({**row, "seeds": seeds, "flag": flag})
+        rows.append({**row, "seeds": len(score[a]), "flag": few_seeds(len(score[a]))})
     return pd.DataFrame(rows).sort_values("score", kind="stable", ignore_index=True)

@@ -18,7 +18,9 @@ class Statistic(Protocol):
 
     A task may also have ``references(outputs, truth, weights (event,))``, a mapping from statistic
     to (label, value of a predictor that knows nothing), and ``further(outputs, truth, weights)``,
-    a mapping from the name of a further statistic to its values (replica,).
+    a mapping from the name of a further statistic to its values (replica,). ``better`` is 1 where a larger
+    statistic is better and -1 where a smaller one is; ``event_loss(outputs, truth)`` (..., event) says how badly each
+    event is answered, which arms are matched on. Without them nothing is called a loss, and the task is not matched.
     """
 
     @property

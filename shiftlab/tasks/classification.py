@@ -20,9 +20,9 @@ __all__ = [
 ]
 
 
-def share(above: Floats, below: Floats) -> Floats:
-    """Return above / below; NaN where nothing is below."""
-    ratio = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
+def share(above: Floats, below: Floats, *, empty: float = np.nan) -> Floats:
+    """Return above / below; ``empty`` where nothing is below."""
+    ratio = np.divide(above, below, out=np.full(np.shape(below), empty), where=np.asarray(below) > 0)
     return np.asarray(ratio, dtype=np.float64)
 
 

@@ -33,6 +33,7 @@ class Direction(Task):
     opt_in = True
     statistic = "68% angular resolution"
     unit = "deg"
+    better = -1
     kind = "regression"
     raw = 3
     odd = (1,)
@@ -78,6 +79,10 @@ class Direction(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the cosine of the angle to the beam."""
         return outputs[..., 2]
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the angle between found and true direction, degrees, (..., event)."""
+        return _angle(outputs, truth)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return the weighted spread of the angle, degrees: what one event is uncertain by."""

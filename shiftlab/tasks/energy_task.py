@@ -42,6 +42,10 @@ class EnergyTask(Task):
         """Return the reconstructed energy, MeV."""
         return outputs[..., 0]
 
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the square of reco/true - 1, (..., event)."""
+        return np.asarray((outputs[..., 0] / truth[:, 0] - 1.0) ** 2, dtype=np.float64)
+
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return the weighted spread of reco/true: what one event is uncertain by."""
         return float(spread(outputs[:, 0] / truth[:, 0], weight[None])[0])

@@ -30,6 +30,7 @@ class LogitTask(Task):
 
     statistic = "AUC"
     unit = "1"
+    better = 1
     kind = "binary"
     output_names = ("logit",)
     empty = (0.0,)
@@ -64,6 +65,10 @@ class LogitTask(Task):
         """Return the probability of the positive class."""
         probability: Floats = expit(outputs[..., 0])
         return probability
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the square of probability minus class, 0 or 1 (the Brier score), (..., event)."""
+        return np.asarray((self.observable(outputs) - (truth[:, 0] > 0.5)) ** 2, dtype=np.float64)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return sqrt(p (1 - p)) of the AUC p: what one event is uncertain by."""

@@ -45,6 +45,7 @@ class ParticleId(ParticleTask):
     name = "particle_id"
     statistic = "macro-F1"
     unit = "1"
+    better = 1
     output_names = (
         *(f"{true}_as_{called}" for true in (*KINDS, "none") for called in (*KINDS, "missed")),
         *(f"excess_{place}" for place in range(BINS)),
@@ -104,6 +105,11 @@ class ParticleId(ParticleTask):
         """Return how many protons are found."""
         protons: Floats = confusion(outputs[..., :_COUNTS], _SIDE)[..., KINDS.index("proton")].sum(axis=-1)
         return protons
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the share of true particles that are called wrongly or missed, (..., event); 0 where there is none."""
+        hit, true, _ = _sums(confusion(outputs[..., :_COUNTS], _SIDE))
+        return 1.0 - share(hit.sum(axis=-1), true.sum(axis=-1), empty=1.0)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return sqrt(p (1 - p)) of the macro-F1 p: what one event is uncertain by."""

@@ -37,6 +37,7 @@ class Particles(ParticleTask):
     name = "particles"
     statistic = "mean ARI"
     unit = "1"
+    better = 1
     output_names = _OUTPUTS
     observable_label = "number of particles found"
     edges = (-0.5, 1.5, 2.5, 4.5, 24.5)
@@ -73,6 +74,10 @@ class Particles(ParticleTask):
     def observable(self, outputs: Floats) -> Floats:
         """Return how many particles are found."""
         return outputs[..., _OUTPUTS.index("found")]
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return 1 - ARI of events of two particles or more, (..., event); 0 for the others: nothing is asked."""
+        return np.asarray(outputs[..., 1] - outputs[..., 0], dtype=np.float64)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return the weighted spread of the index over events of two particles or more: what one is uncertain by."""

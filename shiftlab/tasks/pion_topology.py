@@ -37,6 +37,7 @@ class PionTopology(Task):
     input = "tokens"
     statistic = "AUROC of CC1pi+-"
     unit = "1"
+    better = 1
     kind = "classes"
     raw = len(CLASSES)
     output_names = tuple(f"logit_{name}" for name in CLASSES)
@@ -85,6 +86,11 @@ class PionTopology(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the probability of CC1pi+-."""
         return _signal(outputs, SIGNALS["CC1pi+-"])
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the squared distance of the probabilities from the true class (the Brier score), (..., event)."""
+        true = np.eye(len(CLASSES))[truth[:, 0].astype(np.int64)]
+        return np.asarray(((softmax(outputs, axis=-1) - true) ** 2).sum(axis=-1), dtype=np.float64)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return sqrt(p (1 - p)) of the AUROC p: what one event is uncertain by."""

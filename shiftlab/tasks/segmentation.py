@@ -43,6 +43,7 @@ class Segmentation(VoxelTask):
     name = "segmentation"
     statistic = "macro-F1"
     unit = "1"
+    better = 1
     kind = "classes"
     raw = len(SEMANTIC)
     output_names = (
@@ -94,6 +95,11 @@ class Segmentation(VoxelTask):
         total = outputs[..., -1]
         fraction: Floats = np.divide(outputs[..., -2], total, out=np.zeros_like(total), where=total > 0)
         return fraction
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the share of an event's true cells that are called wrongly or lost, (..., event); 0 without any."""
+        hit, true, _ = _sums(confusion(outputs[..., :_COUNTS], _SIDE))
+        return 1.0 - share(hit.sum(axis=-1), true.sum(axis=-1), empty=1.0)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return sqrt(p (1 - p)) of the macro-F1 p: what one event is uncertain by."""

@@ -59,6 +59,7 @@ class Task(ABC):
         input: What a head is asked of: images of deposits, or reconstructed tokens.
         statistic: The number whose bias is quoted.
         unit: Unit of the statistic.
+        better: 1 where a larger statistic is better, -1 where a smaller one is, 0 where neither (a mean offset).
         level: What a head is asked about: each event, each voxel, or the set of an event's particles.
         kind: ``binary`` (raw is a logit), ``classes`` (raw are logits) or ``regression``.
         opt_in: Whether it is asked only where it is named.
@@ -79,6 +80,7 @@ class Task(ABC):
     opt_in: ClassVar[bool] = False
     statistic: ClassVar[str]
     unit: ClassVar[str]
+    better: ClassVar[Literal[-1, 0, 1]] = 0
     level: ClassVar[Literal["event", "voxel", "particle"]] = "event"
     kind: ClassVar[Literal["binary", "classes", "regression"]]
     raw: ClassVar[int] = 1

@@ -34,6 +34,7 @@ class Vertex(Task):
     opt_in = True
     statistic = "68% distance"
     unit = "cm"
+    better = -1
     kind = "regression"
     raw = 3
     odd = (1,)
@@ -71,6 +72,10 @@ class Vertex(Task):
     def observable(self, outputs: Floats) -> Floats:
         """Return the found x, cm."""
         return outputs[..., 0]
+
+    def event_loss(self, outputs: Floats, truth: Floats) -> Floats:
+        """Return the distance between found and true vertex, cm, (..., event)."""
+        return np.asarray(np.linalg.norm(outputs - truth, axis=-1), dtype=np.float64)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
         """Return the weighted spread of the distance, cm: what one event is uncertain by."""
