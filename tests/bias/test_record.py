@@ -12,6 +12,8 @@ import pytest
 
 from shiftlab.bias import Bias, Mean, bias
 from shiftlab.bias.excess import EXCESS_COLUMNS
+from shiftlab.bias.matched import MATCHED_COLUMNS
+from shiftlab.bias.standing import LEADERBOARD_COLUMNS
 from shiftlab.errors import RunError
 
 COLUMNS = {
@@ -23,7 +25,7 @@ COLUMNS = {
     "csv/exposure.csv": "task,sample,evaluated,effective,data,declared",
     "csv/unisims.csv": "arm,seed,recalibrate,nuisance,task,odd,odd_error,even,even_error,contribution,throws,"
     "mirrored,one_sided",
-    "csv/reliability.csv": "arm,seed,recalibrate,task,systematic,systematic_raw,reliability,reliable",
+    "csv/reliability.csv": "arm,seed,recalibrate,task,systematic,systematic_raw,systematic_upper,reliability,reliable",
     "csv/seed_range.csv": "arm,recalibrate,task_a,task_b,rho_min,rho_max,seeds",
     "csv/excess.csv": ",".join(EXCESS_COLUMNS),
     "csv/closure.csv": "arm,seed,measure,value,lo,hi,expected_lo,expected_hi,universes,recalibrate",
@@ -31,7 +33,24 @@ COLUMNS = {
     "csv/joint_correlation.csv": "arm,recalibrate,task_a,task_b,rho,lo,hi,note",
     "csv/structure.csv": "arm,recalibrate,source,measure,value,lo,hi,tasks,seeds,note",
     "csv/modes.csv": "arm,seed,recalibrate,mode,name,fraction,task,loading,lo,hi",
-    "csv/covariance.csv": "arm,seed,recalibrate,task_a,task_b,debiased,raw",
+    "csv/maps.csv": "arm,seed,recalibrate,nuisance,task,mean_response,between_maps,lo,hi,throws",
+    "csv/response_curves.csv": "arm,seed,recalibrate,task,statistic,unit,nuisance,throw,strength,bias,bias_error,"
+    "common_unit,bias_over_unit,error_over_unit,one_sided,quoted",
+    "csv/response_fits.csv": "arm,seed,recalibrate,task,nuisance,throw,points,odd,odd_error,even,even_error,cubic,"
+    "quartic,residual",
+    "csv/robustness.csv": "arm,recalibrate,task,within,score,value,lo,hi,lo95,hi95,raw,common_unit,unit,nuisances,"
+    "seeds,resolved,flag",
+    "csv/robustness_replicas.csv": "arm,seed,recalibrate,task,score,common_unit,sample,"
+    + ",".join(f"replica_{number}" for number in range(1, 41)),
+    "csv/leaderboard.csv": ",".join(LEADERBOARD_COLUMNS),
+    "csv/matched.csv": ",".join(MATCHED_COLUMNS),
+    "csv/matched_excess.csv": ",".join(EXCESS_COLUMNS),
+    "csv/variance_components.csv": "arm,task,component,variance,lo,hi,lo95,hi95,share,freedom,flag,note",
+    "csv/correlation_shares.csv": "arm,task_a,task_b,seeds,rho,rho_lo,rho_hi,rho_lo95,rho_hi95,shift_driven,"
+    "shift_driven_lo,shift_driven_hi,shift_driven_lo95,shift_driven_hi95,seed_driven,seed_driven_lo,seed_driven_hi,"
+    "seed_driven_lo95,seed_driven_hi95,flag",
+    "csv/basis.csv": "what,name,value",
+    "csv/covariance.csv": "arm,seed,recalibrate,task_a,task_b,debiased,raw,between_maps",
 }
 
 
