@@ -146,14 +146,15 @@ def _reliability_table(found: Mapping[Key, Systematic], tasks: Sequence[str]) ->
             "task": task,
             "systematic": float(np.sqrt(max(0.0, part.debiased[t, t]))),
             "systematic_raw": float(np.sqrt(part.raw[t, t])),
+            "systematic_upper": float(part.upper[t]),
             "reliability": float(part.reliability[t]),
             "reliable": bool(part.reliable[t]),
         }
         for key, part in found.items()
         for t, task in enumerate(tasks)
     ]
-    columns = ["arm", "seed", "recalibrate", "task", "systematic", "systematic_raw", "reliability", "reliable"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["arm", "seed", "recalibrate", "task", "systematic", "systematic_raw", "systematic_upper"]
+    return pd.DataFrame(rows, columns=[*columns, "reliability", "reliable"])
 
 
 def _correlation_table(rho: Mapping[Key, Floats], tasks: Sequence[str]) -> pd.DataFrame:

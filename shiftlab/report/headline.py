@@ -98,7 +98,7 @@ def answers(record: Record) -> list[str]:
         )
     spans = {arm: _correlated(record, arm) for arm in record.arms}
     sentences.append(_listing("Mean correlation between the tasks' shifts, over the reliable pairs", spans))
-    sentences += comparison(record)
+    sentences += [*_unmoved(record), *comparison(record)]
     return [scoped(record, sentence) for sentence in sentences + _fit_answers(record)] + reach(record)
 
 
@@ -107,6 +107,22 @@ def _correlated(record: Record, arm: str) -> str:
     values = mean_correlation(record, arm).dropna()
     pairs = record.of("correlation", arm=arm)["rho"]
     return f"{_span(list(values)) if len(values) else 'none'} ({pairs.notna().sum()} of {len(pairs)} pairs)"
+
+
+def _unmoved(record: Record) -> list[str]:
+    """Return how far at most those tasks move that event noise hides: a null result has its limit."""
+    rows = record.of("reliability")
+    if "systematic_upper" not in rows:
+        return []
+    hidden = rows[~rows["reliable"].astype(bool)]
+    limits = [
+        f"{task} below {fixed(float(part['systematic_upper'].max()), 1)} ({joined(list(dict.fromkeys(part['arm'])))})"
+        for (task,), part in groups(hidden, ["task"])
+    ]
+    what = (
+        "Hidden in event noise, so without a correlation; all shifts together move, in data statistical errors at 95 %"
+    )
+    return [f"{what}: {'; '.join(limits)}."] if limits else []
 
 
 def _fit_answers(record: Record) -> list[str]:
@@ -146,7 +162,8 @@ def comparison(record: Record) -> list[str]:
         rows = every if len(every) else rows
         values = [f"{interval(r.excess, r.lo, r.hi, sign=True)} ({_seeds(r)})" for r in each(rows)]
         clear = all(r.lo > 0 for r in each(rows)) or all(r.hi < 0 for r in each(rows))
-        verdict = "zero lies outside the 68 % event interval" if clear else "not distinguishable from zero"
+        over = "interval over events and seeds" if len(every) else "event interval"
+        verdict = f"zero lies outside the 68 % {over}" if clear else "not distinguishable from zero"
         where = " of every seed" if clear and len(rows) > 1 else ""
         sentences.append(f"Excess correlation of {arm} over {other}: {joined(values)}; {verdict}{where}.")
     return sentences

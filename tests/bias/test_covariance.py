@@ -169,3 +169,14 @@ def test_no_correlation_is_quoted_for_a_task_that_is_mostly_noise() -> None:
     assert np.isnan(found.rho()[:, 2]).all()
     assert found.rho()[0, 0, 1] == pytest.approx(0.6, abs=0.1)
     assert np.linalg.eigvalsh(found.covariance).min() > -1e-12
+
+
+@pytest.mark.parametrize("size", [0.0, 1.0, 3.0])
+def test_the_upper_limit_of_a_size_covers(size: float) -> None:
+    """Nine responses with errors of 1: 95 of 100 limits or more lie above the true size."""
+    rng, above, trials = np.random.default_rng(2), 0, 400
+    for _ in range(trials):
+        seen = size + rng.standard_normal((9, 1))
+        every = np.concatenate([seen[None], seen + rng.standard_normal((200, 9, 1))])
+        above += systematic(np.einsum("rka,rkb->rab", every, every)).upper[0] >= size * 3.0 - 1e-9
+    assert above / trials > 0.95 - 3.0 * np.sqrt(0.95 * 0.05 / trials)

@@ -130,8 +130,13 @@ class Synthetic:
         return pd.DataFrame(rows, columns=names.split())
 
     def reliability(self) -> pd.DataFrame:
-        rows = [(*owner, task, 3.1, 3.2, 0.94, True) for owner in self.owners for task in TASKS]
-        names = "arm seed recalibrate task systematic systematic_raw reliability reliable".split()
+        hidden = {"segmentation"} if self.unreliable else set()
+        rows = [
+            (*owner, task, *((0.0, 0.4, 0.7, -0.2, False) if task in hidden else (3.1, 3.2, 3.6, 0.94, True)))
+            for owner in self.owners
+            for task in TASKS
+        ]
+        names = "arm seed recalibrate task systematic systematic_raw systematic_upper reliability reliable".split()
         return pd.DataFrame(rows, columns=names)
 
     def exposure(self) -> pd.DataFrame:

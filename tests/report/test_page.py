@@ -194,3 +194,8 @@ def test_a_browser_lays_the_page_out_without_overflow_or_errors(written: Path, t
     assert int(title[1]) <= int(title[2])
     assert title[3] == "true"
     assert "CONSOLE" not in shown.stderr
+
+
+def test_the_answer_limits_what_event_noise_hides(record: Record) -> None:
+    """A task without a correlation moved by less than a stated size: a null result with its limit."""
+    assert any("segmentation below 0.7 (foundation, scratch and classic)" in line for line in answers(record))
