@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from shiftlab.bias.admission import admit
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
@@ -279,10 +280,12 @@ def read_design(datasets: Mapping[str, xr.Dataset]) -> Design:
     """Return the universes of a store, which must be the same for every task.
 
     Raises:
-        DataError: there is no task; tasks differ in arms, seeds or universes; a universe is there twice.
+        DataError: there is no task; one cannot be read by name and key (``admission.admit``); tasks differ in arms,
+            seeds or universes; a universe is there twice.
     """
     if not datasets:
         raise DataError("the responses hold no task.")
+    admit(datasets)
     first, *others = datasets
     data = datasets[first]
     for axis in ("arm", "seed", "universe"):

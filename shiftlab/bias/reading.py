@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from shiftlab.bias.admission import keys
 from shiftlab.bias.design import Design
 from shiftlab.bias.sample import Sample
 from shiftlab.bias.statistic import Floats
@@ -105,11 +106,9 @@ def _refuse(data: xr.Dataset, sample: Sample, arm: int, seed: int, design: Desig
             bad.append(sample.key[events][~np.isfinite(outputs).all(axis=1)])
         found.append(np.concatenate(bad))
     universe = next(i for i, bad in enumerate(found) if len(bad))
-    keys = found[universe]
-    listed = ", ".join(str(key) for key in keys[:5]) + (", ..." if len(keys) > 5 else "")
     raise DataError(
-        f"{place(data, sample.task, arm, seed)}, universe '{design.names[universe]}': {len(keys)} of "
-        f"{len(sample.key)} evaluated events have responses that are not finite (event keys {listed}); "
+        f"{place(data, sample.task, arm, seed)}, universe '{design.names[universe]}': {len(found[universe])} of "
+        f"{len(sample.key)} evaluated events have responses that are not finite ({keys(found[universe])}); "
         f"{sum(len(bad) for bad in found)} over all universes."
     )
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from shiftlab.bias.admission import refuse_other_record
 from shiftlab.bias.bootstrap import poisson_weights
 from shiftlab.bias.statistic import Floats, Statistic
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
@@ -56,6 +57,11 @@ class Sample:
             drawn[replicas.index(0)] = 1.0
         drawn *= self.weight[events]
         return drawn
+
+    @property
+    def names(self) -> npt.NDArray[np.str_]:
+        """(event,): name of each event's simulated sample."""
+        return np.array(self.samples)[self.sample]
 
     def agrees(self, other: Sample) -> bool:
         """Return whether two tasks evaluate the same events, in the same order and with the same weights."""
@@ -168,8 +174,8 @@ def read_samples(datasets: Mapping[str, xr.Dataset]) -> dict[str, Sample]:
     """Return the evaluated events of every task; tasks that evaluate the same events share their columns in memory.
 
     Raises:
-        DataError: as ``read_sample``; or the same event key belongs to different vertices in two tasks, which do not
-            speak of the same events then: how many, and one of them.
+        DataError: as ``read_sample``; or the same event key belongs to another vertex or simulated sample in one task
+            than in another, which do not speak of the same events then: how many, and which.
     """
     found: dict[str, Sample] = {}
     kinds: dict[str, Sample] = {}
@@ -186,14 +192,12 @@ def read_samples(datasets: Mapping[str, xr.Dataset]) -> dict[str, Sample]:
 
 
 def _refuse_other_events(first: str, other: Sample, sample: Sample) -> None:
-    keys, here, there = np.intersect1d(sample.key, other.key, assume_unique=True, return_indices=True)
-    unequal = sample.vertex[here] != other.vertex[there]
-    if unequal.any():
-        raise DataError(
-            f"tasks '{first}' and '{sample.task}': {int(unequal.sum())} of {len(keys)} common events belong to "
-            f"another vertex in the one than in the other (event key {keys[unequal][0]}); their biases cannot "
-            "be paired. Make the responses of all tasks in one call."
-        )
+    common, here, there = np.intersect1d(sample.key, other.key, assume_unique=True, return_indices=True)
+    for name, unequal in (
+        ("vertex", sample.vertex[here] != other.vertex[there]),
+        ("simulated sample", sample.names[here] != other.names[there]),
+    ):
+        refuse_other_record(name, first, sample.task, len(common), common[unequal])
 
 
 def check_exposure(exposure: Mapping[str, float] | None, datasets: Mapping[str, xr.Dataset]) -> dict[str, float]:

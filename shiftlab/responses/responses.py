@@ -225,7 +225,10 @@ def _refuse_not_finite(task: str, data: xr.Dataset, name: str, finite: NDArray[n
     if not finite.all():
         where = np.argwhere(~finite)[0]
         place = ", ".join(f"{dim} {_label(data, dim, int(i))}" for dim, i in zip(_DIMS[name], where, strict=True))
-        raise DataError(f"responses of task '{task}': '{name}' is not finite at {place}.")
+        raise DataError(
+            f"responses of task '{task}': {int((~finite).sum())} of {finite.size} values of '{name}' are not finite, the "
+            f"first at {place}."
+        )
 
 
 def _label(data: xr.Dataset, dim: str, position: int) -> str:
