@@ -6,11 +6,19 @@ One arm and seed, tasks of one output each, 1 + universes, weights of 1 + replic
 that other programs do not count; bare product and whole step are taken in turn. The step draws the weights, turns
 float32 into terms, checks and multiplies. Reading is timed apart, from a compressed file as ``Responses.save`` writes
 it. Time and memory are measured for two numbers of events and extrapolated by the straight line through them.
+
+$ OMP_NUM_THREADS=1 python tests/benchmarks/bias_speed.py --whole FOLDER --events 1000000
+
+Nothing is extrapolated: a file of that many events is written to the folder (20 GB; in the chunks of
+``Responses.save`` but not compressed, tasks of different numbers, without what the bias step does not read), ``bias``
+reads it as a run does, and the bare product of the same size is timed before and after. Reading is timed where it
+happens and taken off. The file is removed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -20,10 +28,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import h5netcdf
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
+from tqdm import tqdm
+from xarray.backends import H5NetCDFStore
 
-from shiftlab.bias import Mean
+from shiftlab.bias import Mean, bias, reading
 from shiftlab.bias.bootstrap import poisson_weights
 from shiftlab.bias.design import read_design
 from shiftlab.bias.measure import measure
@@ -132,6 +144,79 @@ def measured_file(events: int, tasks: int, universes: int, replicas: int) -> tup
     return float(found[0]), float(found[1]), float(found[2])
 
 
+def write_file(path: Path, events: int, tasks: int, universes: int) -> None:
+    """Write responses that do not fit into memory, a piece of the events after another."""
+    small = store(2, 1, universes)["t0"].drop_vars(["output", "observable", "selected"])
+    with h5netcdf.File(path, "w") as file:
+        file.attrs["shiftlab"], file.attrs["tasks"] = "{}", json.dumps([f"t{t}" for t in range(tasks)])
+        for t in range(tasks):
+            own = small.isel(event=np.arange(events) % 2).assign_coords(
+                event=np.arange(events), vertex_uid=("event", np.arange(events))
+            )
+            own.dump_to_store(H5NetCDFStore(file, group=f"t{t}"))
+            group = file[f"t{t}"]
+            group.dimensions["output"] = 1
+            dims = ("arm", "seed", "universe", "event", "output")
+            output = group.create_variable("output", dims, np.float32, chunks=True)
+            rng = np.random.default_rng(t)
+            step = 8 * output.chunks[3]
+            for start in tqdm(range(0, events, step), desc=f"task {t}", mininterval=10):
+                noise = rng.standard_normal((small.sizes["universe"], min(step, events - start)), dtype=np.float32)
+                noise[1:] *= np.float32(0.1)
+                noise[1:] += noise[0]
+                output[0, 0, :, start : start + noise.shape[1], 0] = noise
+
+
+def bare(events: int, tasks: int, universes: int, replicas: int) -> float:
+    """Return the processor time of the bare products of all tasks, in pieces of events that are read at once."""
+    piece = 2**14
+    rng = np.random.default_rng(0)
+    output, weights = rng.standard_normal((universes + 1, piece)), rng.standard_normal((replicas + 1, piece))
+    total = np.zeros((universes + 1, replicas + 1))
+    start = time.process_time()
+    for _ in range(tasks):
+        for first in range(0, events, piece):
+            few = slice(0, min(piece, events - first))
+            total += output[:, few] @ weights[:, few].T
+    return time.process_time() - start
+
+
+def timed_reading() -> list[float]:
+    """Time the reading of arrays from now on; the list holds processor seconds, one for each piece."""
+    plain, seconds = reading._array, []
+
+    def array(heads: xr.DataArray) -> npt.NDArray[np.floating]:
+        start = time.process_time()
+        values = plain(heads)
+        seconds.append(time.process_time() - start)
+        return values
+
+    reading._array = array
+    return seconds
+
+
+def whole(folder: Path, events: int, tasks: int, universes: int, replicas: int) -> None:
+    """Print time and memory of ``bias`` on a file of its own beside the bare product."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        path = Path(place) / "responses.h5"
+        words = ["--write", str(path), "--events", str(events), "--tasks", str(tasks), "--universes", str(universes)]
+        subprocess.run([sys.executable, __file__, *words], check=True)
+        print(f"{events:,} events, {tasks} tasks, {universes} universes, {replicas} replicas; ", end="")
+        print(f"file of {path.stat().st_size / 1e9:.1f} GB; processor seconds, one thread", flush=True)
+        before = bare(events, tasks, universes, replicas)
+        print(f"bare product {before:.1f}", flush=True)
+        seconds = timed_reading()
+        with open_responses(path) as responses:
+            start, wall = time.process_time(), time.perf_counter()
+            bias(responses, tasks={name: Mean() for name in responses.datasets}, replicas=replicas)
+            used, wall = time.process_time() - start, time.perf_counter() - wall
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        after = bare(events, tasks, universes, replicas)
+    print(f"bias {used:.1f} ({wall:.0f} by the clock), of which reading {sum(seconds):.1f}")
+    print(f"bare product again {after:.1f}")
+    print(f"computing / product {(used - sum(seconds)) / ((before + after) / 2):.2f}; at most {memory / 1e9:.2f} GB")
+
+
 def line(small: float, large: float, events: int, at: int = TARGET) -> float:
     """Return the value at ``at`` events on the straight line through those at ``events`` and at twice as many."""
     return small + (large - small) * (at - events) / events
@@ -169,8 +254,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--file-tasks", type=int, default=0, help="tasks of the file to be read; 0 for no file")
     parser.add_argument("--read", type=Path, help="a file whose times to print; made by the other options")
+    parser.add_argument("--write", type=Path, help="a file to write; used by --whole")
+    parser.add_argument("--whole", type=Path, help="a folder for a file of all events, which bias reads")
     options = parser.parse_args()
-    if options.read is None:
+    sizes = (options.events, options.tasks, options.universes)
+    if options.whole is not None:
+        whole(options.whole, *sizes, options.replicas)
+    elif options.write is not None:
+        write_file(options.write, *sizes)
+    elif options.read is None:
         show(options)
     else:
         from_file(options.read, options.replicas)
