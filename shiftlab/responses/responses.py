@@ -226,8 +226,8 @@ def _refuse_not_finite(task: str, data: xr.Dataset, name: str, finite: NDArray[n
         where = np.argwhere(~finite)[0]
         place = ", ".join(f"{dim} {_label(data, dim, int(i))}" for dim, i in zip(_DIMS[name], where, strict=True))
         raise DataError(
-            f"responses of task '{task}': {int((~finite).sum())} of {finite.size} values of '{name}' are not finite, the "
-            f"first at {place}."
+            f"responses of task '{task}': {int((~finite).sum())} of {finite.size} values of '{name}' are not finite, "
+            f"the first at {place}."
         )
 
 

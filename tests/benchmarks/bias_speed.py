@@ -127,11 +127,11 @@ def from_file(path: Path, replicas: int) -> None:
     with open_responses(path) as responses:
         start = time.process_time()
         step(responses.datasets, replicas)
-        whole = time.process_time() - start
+        used = time.process_time() - start
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         start = time.process_time()
         read(responses.datasets)
-        print(whole, time.process_time() - start, memory)
+        print(used, time.process_time() - start, memory)
 
 
 def measured_file(events: int, tasks: int, universes: int, replicas: int) -> tuple[float, float, float]:
@@ -230,15 +230,15 @@ def show(options: argparse.Namespace) -> None:
     for n, found in times.items():
         ratio = found["step"] / found["product"]
         print(f"{n:9,d} events: product {found['product']:.2f}, step {found['step']:.2f}, ratio {ratio:.2f}")
-    product, whole = (line(times[events][key], times[2 * events][key], events) for key in ("product", "step"))
-    print(f"{TARGET:9,d} events: product {product:.0f}, step {whole:.0f}, ratio {whole / product:.2f} (extrapolated)")
+    product, used = (line(times[events][key], times[2 * events][key], events) for key in ("product", "step"))
+    print(f"{TARGET:9,d} events: product {product:.0f}, step {used:.0f}, ratio {used / product:.2f} (extrapolated)")
     if not options.file_tasks:
         return
     tasks = options.file_tasks
     files = {n: measured_file(n, tasks, *sizes[1:]) for n in (events, 2 * events)}
     print(f"from a file of {tasks} tasks:")
-    for n, (whole, reading, memory) in files.items():
-        print(f"{n:9,d} events: step {whole:.2f}, of which reading {reading:.2f}; at most {memory / 1e9:.2f} GB")
+    for n, (used, read_in, memory) in files.items():
+        print(f"{n:9,d} events: step {used:.2f}, of which reading {read_in:.2f}; at most {memory / 1e9:.2f} GB")
     memory = line(files[events][2], files[2 * events][2], events)
     per_event = (files[2 * events][2] - files[events][2]) / events / tasks
     print(f"{TARGET:9,d} events: {memory / 1e9:.2f} GB (extrapolated); {per_event:.0f} bytes per event and task more")

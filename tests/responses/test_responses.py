@@ -76,7 +76,7 @@ def test_a_number_that_is_not_finite_is_refused_and_placed(name: str) -> None:
     values = data[name].values.copy()
     values.reshape(-1)[-1] = np.nan
     data[name] = (data[name].dims, values)
-    with pytest.raises(DataError, match=rf"'energy': 1 of .* values of '{name}' are not finite, the first at .*event {2**62}"):
+    with pytest.raises(DataError, match=rf"'energy': 1 of .* of '{name}' are not finite, .* at .*event {2**62}"):
         Responses({"energy": data})
 
 
