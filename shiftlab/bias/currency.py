@@ -12,7 +12,7 @@ import xarray as xr
 from shiftlab.bias.design import Design
 from shiftlab.bias.measure import Measured
 from shiftlab.bias.reading import read_nominal
-from shiftlab.bias.sample import Sample, read_sample
+from shiftlab.bias.sample import Sample, read_samples
 from shiftlab.bias.statistic import Floats, Statistic
 from shiftlab.errors import DataError, UnknownNameError
 
@@ -68,8 +68,9 @@ def resolutions(
 ) -> Floats:
     """Return the per-event resolution of every head, (arm, seed, task)."""
     found = np.empty(measured.sigma_data.shape)
+    samples = read_samples(datasets)
     for t, task in enumerate(measured.tasks):
-        sample = read_sample(task, datasets[task])
+        sample = samples[task]
         every = slice(0, len(sample.index))
         for a, s in np.ndindex(found.shape[:2]):
             outputs = read_nominal(datasets[task], sample, a, s, design, every)

@@ -146,8 +146,9 @@ def read_sample(task: str, data: xr.Dataset) -> Sample:
     index = np.flatnonzero(data["evaluated"].values.astype(bool))
     key = data["event"].values.astype(np.int64)[index]
     vertex = data["vertex_uid"].values.astype(np.int64)[index]
-    unique, times = np.unique(key, return_counts=True)
-    if (times > 1).any():
+    ordered = np.sort(key)
+    if (ordered[1:] == ordered[:-1]).any():
+        unique, times = np.unique(key, return_counts=True)
         raise DataError(f"task '{task}': event key {unique[times > 1][0]} is in the responses {times.max()} times.")
     vertices = len(np.unique(vertex))
     if vertices < 2:
@@ -166,7 +167,7 @@ def read_sample(task: str, data: xr.Dataset) -> Sample:
         weight=weight / mean[number],
         sample=number.astype(np.int64),
         samples=tuple(str(name) for name in samples),
-        truth=data["truth"].transpose("event", ...).values.astype(np.float64)[index],
+        truth=_truth(data, index),
     )
 
 
@@ -180,15 +181,30 @@ def read_samples(datasets: Mapping[str, xr.Dataset]) -> dict[str, Sample]:
     found: dict[str, Sample] = {}
     kinds: dict[str, Sample] = {}
     for name, data in datasets.items():
-        sample = read_sample(name, data)
-        same = next((other for other in kinds.values() if sample.agrees(other)), None)
+        same = next((first for first in kinds if _same_record(data, datasets[first])), None)
         if same is not None:
-            found[name] = replace(sample, key=same.key, vertex=same.vertex, weight=same.weight, sample=same.sample)
+            found[name] = replace(kinds[same], task=name, truth=_truth(data, kinds[same].index))
+            continue
+        sample = read_sample(name, data)
+        alike = next((other for other in kinds.values() if sample.agrees(other)), None)
+        if alike is not None:  # of another number of events in all
+            columns = {column: getattr(alike, column) for column in ("key", "vertex", "weight", "sample")}
+            found[name] = replace(sample, **columns)
             continue
         for first, other in kinds.items():
             _refuse_other_events(first, other, sample)
         found[name] = kinds[name] = sample
     return found
+
+
+def _same_record(data: xr.Dataset, other: xr.Dataset) -> bool:
+    """Return whether all events of two tasks are the same, in the same order, and evaluated alike."""
+    columns = ("event", "evaluated", "vertex_uid", "weight", "sample")
+    return all(np.array_equal(data[name].values, other[name].values) for name in columns)
+
+
+def _truth(data: xr.Dataset, index: npt.NDArray[np.int64]) -> Floats:
+    return np.asarray(data["truth"].transpose("event", ...).values[index], dtype=np.float64)
 
 
 def _refuse_other_events(first: str, other: Sample, sample: Sample) -> None:
