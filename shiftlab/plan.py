@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArmPlan",
     "DataPlan",
+    "DriftPlan",
     "EmulationPlan",
     "PretrainingArms",
     "PretrainingData",
@@ -200,6 +201,22 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
+class DriftPlan:
+    """How far shifts move what networks make of an event, and whether that tells of the biases.
+
+    Attributes:
+        events: Evaluated events whose features are compared, taken evenly; 0 measures no drift.
+        arms: Whose features; None takes the arms with one body for all tasks. The mechanism is theirs alone.
+        trees: Layers in which trees are taught to tell shifted from nominal features, which takes longest: the last
+            one, all or none. It takes 100 vertices; fewer have no such test.
+    """
+
+    events: int = field(default=0, metadata=_within(0))
+    arms: tuple[str, ...] | None = None
+    trees: Literal["last", "all", "none"] = "last"
+
+
+@dataclass(frozen=True)
 class PretrainingData:
     """What a foundation model learns from; labels are not looked at.
 
@@ -275,6 +292,7 @@ class StudyConfig:
         selection: Cuts of the analysis, run again in every universe.
         templates: Bins, thin bins, and the share of events that stands in for data.
         injected: Nuisances, in their sigma, of the universe that stands in for data in the fit.
+        drift: Whether and how the drift of features is measured.
         replicas: Bootstrap replicas over vertices.
         seed: Seed of every keyed draw of the detector, the universes and the bootstrap.
         chunk: Events per unit of work.
@@ -297,6 +315,7 @@ class StudyConfig:
     selection: AnalysisSelection = field(default_factory=AnalysisSelection)
     templates: TemplateSettings = field(default_factory=TemplateSettings)
     injected: Mapping[str, float] = field(default_factory=dict, metadata=_within(-5.0, 5.0))
+    drift: DriftPlan = field(default_factory=DriftPlan)
     replicas: int = field(default=200, metadata=_within(2, 100_000))
     seed: int = field(default=1, metadata=_within(0, 2**31 - 1))
     chunk: int = field(default=256, metadata=_within(1, 100_000))
@@ -326,6 +345,8 @@ class StudyConfig:
             # Left out where it says nothing new, so that a study from before these keys has the same identity.
             if plain["universes"][key] == getattr(usual, key):
                 del plain["universes"][key]
+        if not self.drift.events:
+            del plain["drift"]
         return plain
 
 

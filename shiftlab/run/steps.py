@@ -21,6 +21,7 @@ from shiftlab.plan import StudyConfig
 from shiftlab.provenance import write_json
 from shiftlab.report import report, report_from_folder
 from shiftlab.responses import RESPONSES, Responses, open_responses, respond
+from shiftlab.run.drift import measure_drift
 from shiftlab.run.folder import RunFolder, open_run
 from shiftlab.run.ingredients import (
     choose_device,
@@ -119,6 +120,13 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     biases.save(folder.path)
     for line in _unquoted(biases.summary()["not_quoted"]):
         _say(line, progress)
+    if config.drift.events:
+        _say("drift of the features", progress)
+        measure_drift(
+            *(config, folder.path, events, variations, detector, universes, arms, biases.table),
+            device=device,
+            progress=progress,
+        )
     _say("templates and fits", progress)
     templates = _templates(config, Responses.load(folder.path / RESPONSES))
     results = {calibration: fit_all(each) for calibration, each in templates.items()}

@@ -13,7 +13,7 @@ from shiftlab.bias.drift.paired import Features
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import ConfigError, DataError
 
-__all__ = ["TwoSample", "two_sample"]
+__all__ = ["ENOUGH", "TwoSample", "two_sample"]
 
 _SETTINGS: Final[dict[str, Any]] = {
     **{"objective": "binary", "num_leaves": 8, "learning_rate": 0.1, "min_data_in_leaf": 20, "verbose": -1},
@@ -25,6 +25,9 @@ _SHARED: Final = 2.0
 
 _FEWEST: Final = 20
 """Fewest vertices in a fold."""
+
+ENOUGH: Final = 5 * _FEWEST
+"""Fewest vertices for the usual five folds."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy import stats
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["drift_against_harm"]
+__all__ = ["FEWEST", "drift_against_harm"]
 
 FEWEST = 4
 """Fewest families that a jackknife is made of (convention)."""
