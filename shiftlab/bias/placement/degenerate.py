@@ -10,9 +10,9 @@ import pandas as pd
 
 from shiftlab.bias.statistic import Floats
 
-__all__ = ["directions", "pairs"]
+__all__ = ["UNKNOWN", "directions", "pairs"]
 
-_UNKNOWN: Final = 0.7
+UNKNOWN: Final = 0.7
 """Posterior over prior standard deviation from which on a combination counts as not measured (half the variance)."""
 
 _NAMED: Final = 0.25
@@ -33,7 +33,7 @@ def directions(parameters: Sequence[str], covariance: Floats) -> pd.DataFrame:
     rows = []
     for value, vector in zip(values[::-1], vectors.T[::-1], strict=True):
         sigma = float(np.sqrt(max(0.0, value)))
-        rows.append((sigma, sigma < _UNKNOWN, _words(parameters, vector)))
+        rows.append((sigma, sigma < UNKNOWN, _words(parameters, vector)))
     return pd.DataFrame(rows, columns=["sigma", "measured", "combination"])
 
 

@@ -168,7 +168,8 @@ def residual_term(
     for k in range(len(names)):
         others = np.delete(np.arange(len(slopes)), k)
         kept = slopes[others]
-        pulled = np.linalg.solve(kept @ kept.T + np.eye(len(kept)), kept @ slopes[k])
+        prior = np.linalg.inv(model.covariance_of_prior[np.ix_(others, others)] + 1e-6 * np.eye(len(others)))
+        pulled = np.linalg.solve(kept @ kept.T + prior, kept @ slopes[k])
         seen[k] = np.sqrt(max(0.0, float(slopes[k] @ (slopes[k] - kept.T @ pulled))))
         error[k] = effect[k] - pulled @ effect[others]
     widened = []

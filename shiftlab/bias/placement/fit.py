@@ -12,7 +12,7 @@ from shiftlab.bias.placement.model import Model
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["Fitted", "Whitened", "fit", "hessian", "jacobian", "objective", "whiten"]
+__all__ = ["Fitted", "Whitened", "fit", "hessian", "jacobian", "objective", "penalty", "whiten"]
 
 _RANK: Final = 1e-8
 """Eigenvalues of the summaries' correlation below this share of the largest are no information but rounding."""
@@ -62,10 +62,10 @@ def whiten(model: Model, theta: Floats) -> Whitened:
     """
     covariance = model.covariance(theta)
     scale = np.sqrt(np.diag(covariance))
-    # A summary without variance (the number of events of a hidden universe) holds no information here.
+    # A summary without variance (a bin without events) holds no information.
     seen = scale > 1e-9 * np.sqrt(np.abs(model.library.event_moment).sum(axis=0).diagonal() + 1e-300)
     if not seen.any():
-        raise DataError("no summary differs between the observed and the simulated sample by more than rounding.")
+        raise DataError("no summary has any variance; is the simulated sample empty?")
     values, vectors = np.linalg.eigh(covariance[np.ix_(seen, seen)] / np.outer(scale[seen], scale[seen]))
     keep = values > _RANK * values[-1]
     size, vertices = int(keep.sum()), model.vertices
@@ -80,7 +80,7 @@ def whiten(model: Model, theta: Floats) -> Whitened:
     return Whitened(
         model=model,
         transform=transform,
-        total=model.library.total[:, :, : model.library.terms] @ transform.T,
+        total=model.library.total @ transform.T,
     )
 
 
@@ -100,7 +100,7 @@ def jacobian(white: Whitened, theta: Floats) -> tuple[Floats, Floats]:
 
 
 def objective(white: Whitened, observed: Floats, theta: Floats) -> Floats:
-    """Return chi2 + theta^2, (toy,): minus twice the log of the posterior, up to a constant.
+    """Return chi2 + penalty, (toy,): minus twice the log of the posterior, up to a constant.
 
     Args:
         white: The whitened model.
@@ -110,7 +110,12 @@ def objective(white: Whitened, observed: Floats, theta: Floats) -> Floats:
     sample, modes, term = white.model.factors(theta)
     weights = np.einsum("tc,tm,tu->tcmu", sample, modes, term).reshape(len(theta), -1)
     residual = observed - weights @ white.total.reshape(weights.shape[1], -1)
-    return np.asarray((residual**2).sum(axis=1) + (theta**2).sum(axis=1))
+    return np.asarray((residual**2).sum(axis=1) + penalty(white.model, theta))
+
+
+def penalty(model: Model, theta: Floats) -> Floats:
+    """Return theta^T P theta, (toy,), P the inverse of the prior's covariance: theta^2 for independent nuisances."""
+    return np.asarray(((theta @ model.precision) * theta).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Fitted:
     Attributes:
         theta: (toy, parameter).
         chi2: (toy,), of the summaries.
-        penalty: (toy,), theta^2: what the priors add.
+        penalty: (toy,), what the priors add.
         converged: Bool (toy,): the fit was done before the steps ran out.
     """
 
@@ -150,7 +155,7 @@ def fit(white: Whitened, observed: Floats, start: Floats) -> Fitted:
     for _ in range(_STEPS):
         expected, slopes = jacobian(white, theta)
         residual = observed - expected
-        half = theta - np.einsum("tpj,tj->tp", slopes, residual)
+        half = theta @ white.model.precision - np.einsum("tpj,tj->tp", slopes, residual)
         matrix = _curvature(white, residual, theta, slopes)
         active = bounded & (theta <= 0.0) & (half >= 0.0)
         half = np.where(active, 0.0, half)
@@ -171,20 +176,20 @@ def fit(white: Whitened, observed: Floats, start: Floats) -> Fitted:
         if done.all():
             break
     chi2 = ((observed - jacobian(white, theta)[0]) ** 2).sum(axis=1)
-    return Fitted(theta, chi2, (theta**2).sum(axis=1), done)
+    return Fitted(theta, chi2, penalty(white.model, theta), done)
 
 
 def _curvature(white: Whitened, residual: Floats, theta: Floats, slopes: Floats) -> Floats:
     """Return half the second derivative of the objective, (toy, parameter, parameter).
 
-    J^T J + 1 minus the residual times the second derivatives of the expectation: even responses, and products of
-    nuisances, composition and flux. Where that is not positive definite, J^T J + 1 alone.
+    J^T J + P minus the residual times the second derivatives of the expectation: even responses, and products of
+    nuisances, composition and flux; P is the prior's. Where that is not positive definite, J^T J + P alone.
     """
     model = white.model
     sample, modes, term = model.factors(theta)
     pulled = np.einsum("tj,cmuj->tcmu", residual, white.total, optimize=True)
     moved = np.einsum("tku,tcmu->tkcm", model.slopes(theta), pulled, optimize=True)
-    plain = slopes @ slopes.transpose(0, 2, 1) + np.eye(theta.shape[1])
+    plain = slopes @ slopes.transpose(0, 2, 1) + model.precision
     bend = np.zeros_like(plain)
     floating = np.flatnonzero(model.width)
     nuisances, first = len(model.library.nuisances), len(model.library.nuisances) + len(floating)

@@ -1,22 +1,17 @@
-"""Goodness of fit of a placed sample, calibrated by toys, and its power to see a change outside the catalogue."""
+"""Goodness of fit of a placed sample, calibrated by toys, and the change that it leaves room for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.stats import chi2 as chi2_law
 from scipy.stats import ncx2
 
 from shiftlab.bias.placement.fit import Fitted, Whitened, fit, jacobian
-from shiftlab.bias.placement.model import Model
-from shiftlab.bias.placement.search import search
 from shiftlab.bias.statistic import Floats
-from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
-__all__ = ["Goodness", "goodness", "noncentrality_limit", "power", "toy_chi2"]
+__all__ = ["Goodness", "goodness", "noncentrality_limit", "toy_chi2"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,8 @@ class Goodness:
         summaries: Number of independent summaries, the degrees of freedom of ``statistic``.
         chi2: Of the summaries alone, at the most likely values.
         effective_dof: Expected ``chi2``: the number of summaries minus the number of parameters that they measure,
-            tr J (J^T J + 1)^-1 J^T.
-        penalty: theta^2.
+            tr J (J^T J + P)^-1 J^T, P the inverse of the prior's covariance.
+        penalty: What the priors add.
         p_asymptotic: From chi2 with ``summaries`` degrees of freedom.
         p_value: From toys of the model with parameters from their priors: (1 + number of toys at least as bad) /
             (1 + toys).
@@ -63,7 +58,7 @@ def goodness(white: Whitened, fitted: Fitted, *, toys: int = 500, seed: int = 0)
     worse = int((reference >= statistic).sum())
     _, slopes = jacobian(white, fitted.theta[:1])
     information = slopes[0] @ slopes[0].T
-    measured = np.trace(np.linalg.solve(information + np.eye(len(information)), information))
+    measured = np.trace(np.linalg.solve(information + white.model.precision, information))
     return Goodness(
         statistic=statistic,
         summaries=white.size,
@@ -81,7 +76,7 @@ def goodness(white: Whitened, fitted: Fitted, *, toys: int = 500, seed: int = 0)
 def toy_chi2(white: Whitened, toys: int, seed: int) -> Floats:
     """Return the test statistic of samples drawn from the model, (toy,): parameters from their priors, then noise."""
     rng = np.random.default_rng(seed)
-    theta = rng.standard_normal((toys, len(white.model.parameters)))
+    theta = rng.standard_normal((toys, len(white.model.parameters))) @ _root(white.model.covariance_of_prior).T
     theta[:, white.model.bounded] = np.abs(theta[:, white.model.bounded])
     drawn = jacobian(white, theta)[0] + rng.standard_normal((toys, white.size))
     fitted = fit(white, drawn, theta)
@@ -101,71 +96,7 @@ def noncentrality_limit(statistic: float, dof: int, level: float) -> float:
     return (low + high) / 2.0
 
 
-def power(
-    model: Model, changes: Mapping[str, Floats] | Sequence[str], events: Sequence[float], *, level: float = 0.01
-) -> pd.DataFrame:
-    """Return how likely the goodness of fit rejects a change outside the catalogue, against the number of events.
-
-    The statistic of the changed sample without fluctuations is the noncentrality of its chi2 law: what nuisances,
-    composition and flux can imitate of the change is fitted away. (The linear theory d^T (V + J J^T)^-1 d came out
-    twice as large for a change that a product of two parameters imitates.) The simulation stays as it is, so power
-    saturates with the data.
-
-    Args:
-        model: The model for independent data.
-        changes: Change to displacement of the summaries (sample, summary) in the units of ``Library.total``; or the
-            names of hidden universes of the library, compared with its nominal.
-        events: Numbers of data events.
-        level: Probability of rejecting a sample inside the catalogue.
-
-    Returns:
-        One row per change and number of events: change, events, noncentrality, summaries, power.
-
-    Raises:
-        ConfigError: a level or a number of events that is not allowed, or a paired model.
-        DataError: a displacement of another shape.
-        UnknownNameError: a hidden universe that the library does not hold.
-    """
-    if not 0.0 < level < 1.0 or any(not number > 0 for number in events):
-        raise ConfigError(f"level = {level}, events = {list(events)}: a level in (0, 1), positive numbers of events.")
-    if model.observed_hidden >= 0:
-        raise ConfigError("power against the number of events needs a model of independent data.")
-    shifts = _displacements(model, changes)
-    whole = float((model.exposure * model.library.weight).sum())
-    rows = []
-    for number in events:
-        scaled = _rescaled(model, number / whole)
-        for name, shift in shifts.items():
-            nominal = scaled.expected(model.centre[None])[0]
-            white, _, fitted = search(scaled, nominal + scaled.exposure @ shift)
-            critical = float(chi2_law.isf(level, white.size))
-            noncentrality = float(fitted.objective[0])
-            chance = float(ncx2.sf(critical, white.size, noncentrality)) if noncentrality > 0.0 else level
-            rows.append((name, float(number), noncentrality, white.size, chance))
-    return pd.DataFrame(rows, columns=["change", "events", "noncentrality", "summaries", "power"])
-
-
-def _displacements(model: Model, changes: Mapping[str, Floats] | Sequence[str]) -> dict[str, Floats]:
-    library = model.library
-    if isinstance(changes, Mapping):
-        shape = (len(library.samples), len(library.summaries.names))
-        for name, shift in changes.items():
-            if np.shape(shift) != shape:
-                raise DataError(f"change '{name}' has shape {np.shape(shift)}; (sample, summary) = {shape} is needed.")
-        return dict(changes)
-    for name in changes:
-        if name not in library.hidden:
-            raise UnknownNameError("hidden universe", name, library.hidden)
-    return {name: library.total[:, 0, library.position(name)] - library.total[:, 0, 0] for name in changes}
-
-
-def _rescaled(model: Model, factor: float) -> Model:
-    """Return the model of ``factor`` times as many data events."""
-    return Model(
-        library=model.library,
-        exposure=model.exposure * factor,
-        width=model.width,
-        float_modes=model.float_modes,
-        observed_hidden=model.observed_hidden,
-        extra=model.extra * factor**2,
-    )
+def _root(covariance: Floats) -> Floats:
+    """Return a matrix whose product with its transpose is ``covariance``, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.clip(values, 0.0, None)))

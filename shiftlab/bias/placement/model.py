@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -14,34 +15,25 @@ from shiftlab.bias.placement.summaries import Summaries
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
-__all__ = ["Model", "Observed", "build_model", "hidden_sample", "observe"]
+__all__ = ["Model", "build_model", "observe"]
+
+_SAME: Final = 1e-6
+"""Taken from correlations of the prior, so that a correlation of 1 has an inverse."""
 
 _RATIO: Final = 4.0
 """Largest factor by which a universe is taken to change the variance of a summary."""
 
 
-@dataclass(frozen=True)
-class Observed:
-    """Summaries of the sample that is to be placed.
-
-    Attributes:
-        value: (summary,), sums over its events.
-        hidden: Name of the hidden universe when the sample's events are those of the simulation, else empty.
-    """
-
-    value: Floats
-    hidden: str = ""
-
-
-def observe(summaries: Summaries, columns: Mapping[str, npt.ArrayLike], weight: Floats | None = None) -> Observed:
-    """Return the summaries of an independent sample (data), from its label-free columns (event,)."""
-    values = summaries.values(columns)
-    return Observed(values.sum(axis=0) if weight is None else np.asarray(weight @ values, dtype=np.float64))
+def observe(summaries: Summaries, columns: Mapping[str, npt.ArrayLike]) -> Floats:
+    """Return the summaries (summary,) of data, from its label-free columns (event,); every event counts once."""
+    return np.asarray(summaries.values(columns).sum(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Model:
     """Expected summaries as a function of the parameters theta, each with a unit-normal prior.
+
+    The data are events that the simulation does not hold: their noise is their own.
 
     theta holds the detector's nuisances, then the logarithm of the normalisation of each floating simulated sample in
     units of its prior width, then the amplitudes of the floating flux modes. With e_c the number of expected events
@@ -53,16 +45,16 @@ class Model:
         exposure: (sample,), expected events per unit of generator weight.
         width: (sample,), prior relative width of the normalisation; 0 where it does not float.
         float_modes: The flux modes float.
-        observed_hidden: Position on the term axis of the hidden universe to be placed, -1 for independent data.
         extra: (summary, summary), a further covariance, of interactions between nuisances for example.
+        prior: (nuisance, nuisance), correlation matrix of the nuisances' prior.
     """
 
     library: Library
     exposure: Floats
     width: Floats
     float_modes: bool
-    observed_hidden: int
     extra: Floats
+    prior: Floats
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -83,6 +75,20 @@ class Model:
         theta = np.zeros(len(self.parameters))
         theta[: len(self.library.nuisances)] = self.library.centre
         return theta
+
+    @property
+    def covariance_of_prior(self) -> Floats:
+        """(parameter, parameter): correlations of the nuisances; composition and flux are independent."""
+        matrix = np.eye(len(self.parameters))
+        nuisances = len(self.library.nuisances)
+        matrix[:nuisances, :nuisances] = self.prior
+        return matrix
+
+    @cached_property
+    def precision(self) -> Floats:
+        """(parameter, parameter): inverse of the prior's covariance; nuisances that are one are all but one."""
+        matrix = self.covariance_of_prior
+        return np.asarray(np.linalg.inv(matrix * (1.0 - _SAME) + np.eye(len(matrix)) * _SAME), dtype=np.float64)
 
     @property
     def bounded(self) -> npt.NDArray[np.bool_]:
@@ -122,41 +128,30 @@ class Model:
     def expected(self, theta: Floats) -> Floats:
         """Return the expected summaries, (toy, summary), of theta (toy, parameter)."""
         sample, modes, term = self.factors(theta)
-        total = self.library.total[:, :, : self.library.terms]
-        by_term = np.einsum("tc,tm,cmuj->tuj", sample, modes, total, optimize=True)
+        by_term = np.einsum("tc,tm,cmuj->tuj", sample, modes, self.library.total, optimize=True)
         return np.asarray(np.einsum("tu,tuj->tj", term, by_term), dtype=np.float64)
 
     def covariance(self, theta: Floats) -> Floats:
         """Return the covariance of observed minus expected summaries at theta (parameter,), (summary, summary).
 
         Statistical error of the data (Poisson, expected, so that it does not follow the data's own fluctuations) and
-        of the simulation (with the responses' error), the unknown realisation of frozen maps, and ``extra``. For a
-        hidden universe of the simulation's own events all that both sides share cancels.
+        of the simulation (with the responses' error), the unknown realisation of frozen maps, and ``extra``.
         """
         sample, modes, term = self.factors(theta[None])
         size = self.library.moment.shape[2]
         total = np.zeros((size, size)) + self.extra
         for c in range(len(self.exposure)):
-            vector = self._stack(sample[0, c], term[0], c)
+            vector = sample[0, c] * term[0]
             total += np.einsum("u,ujvk,v->jk", vector, self.library.moment[c], vector, optimize=True)
-        if self.observed_hidden < 0:
-            total += self._data(sample[0], modes[0], term[0])
+        total += self._data(sample[0], modes[0], term[0])
         for throws in self.library.maps.values():
             scatter = np.einsum("c,tcj->tj", sample[0], throws)
             total += scatter.T @ scatter / (len(throws) - 1)
         return total
 
-    def _stack(self, sample: float, term: Floats, c: int) -> Floats:
-        """Return the weights with which sample c's sums enter expected minus observed, (term with hidden,)."""
-        vector = np.zeros(self.library.moment.shape[1])
-        vector[: self.library.terms] = sample * term
-        if self.observed_hidden >= 0:
-            vector[self.observed_hidden] = -self.exposure[c]
-        return vector
-
     def _data(self, sample: Floats, modes: Floats, term: Floats) -> Floats:
         """Return the Poisson covariance of data: nominal correlations, variances of the universe."""
-        spread = self.library.spread[:, :, : self.library.terms]
+        spread = self.library.spread
         nominal = np.einsum("c,cj->j", sample, spread[:, 0, 0])
         shifted = np.einsum("c,m,u,cmuj->j", sample, modes, term, spread, optimize=True)
         ratio = np.divide(shifted, nominal, out=np.ones_like(nominal), where=nominal > 0.0)
@@ -167,40 +162,38 @@ class Model:
 def build_model(
     library: Library,
     *,
-    observed: Observed,
+    observed: Floats,
     exposure: Mapping[str, float] | None = None,
     composition: float | Mapping[str, float] = 0.2,
     float_modes: bool = True,
     extra: Floats | None = None,
+    prior: Floats | None = None,
 ) -> Model:
     """Return the model of an observed sample.
 
     Args:
         library: The simulation.
-        observed: The sample to be placed. Of a hidden universe of the simulation's own events composition and flux
-            are known, and neither floats.
+        observed: (summary,), the sample to be placed.
         exposure: Expected number of events per simulated sample at nominal; by default the observed number of events,
             in the proportions of the simulation.
         composition: Prior relative width of the normalisation of every simulated sample, or of each; 0: known.
         float_modes: Whether the flux modes float. They float beside the detector unless the flux is known.
         extra: (summary, summary), a further covariance.
+        prior: (nuisance, nuisance), correlation matrix of the nuisances' prior; independent when None.
 
     Raises:
         ConfigError: an exposure or a width that is not allowed.
+        DataError: the sample has other summaries.
         UnknownNameError: a sample that the library does not hold.
     """
-    hidden = library.position(observed.hidden) if observed.hidden else -1
     size = len(library.summaries.names)
-    if observed.value.shape != (size,):
-        raise DataError(f"the observed sample has {observed.value.shape} summaries, the simulation {(size,)}.")
-    if hidden >= 0:
-        events, width = library.weight, np.zeros(len(library.samples))
-    else:
-        share = library.weight / library.weight.sum() * observed.value[0]
-        events = np.array(_by_sample("exposure", exposure or {}, library, share))
-        default = composition if isinstance(composition, int | float) else 0.0
-        given = {} if isinstance(composition, int | float) else composition
-        width = np.array(_by_sample("composition", given, library, np.full(len(share), default)))
+    if observed.shape != (size,):
+        raise DataError(f"the observed sample has {observed.shape} summaries, the simulation {(size,)}.")
+    share = library.weight / library.weight.sum() * observed[0]
+    events = np.array(_by_sample("exposure", exposure or {}, library, share))
+    default = composition if isinstance(composition, int | float) else 0.0
+    given = {} if isinstance(composition, int | float) else composition
+    width = np.array(_by_sample("composition", given, library, np.full(len(share), default)))
     if not (np.isfinite(events).all() and (events >= 0.0).all() and events.sum() > 0.0):
         raise ConfigError(f"exposure = {events.tolist()}: allowed are numbers of events from 0, not all 0.")
     if not (np.isfinite(width).all() and (width >= 0.0).all()):
@@ -209,15 +202,10 @@ def build_model(
         library=library,
         exposure=events / library.weight,
         width=width,
-        float_modes=float_modes and hidden < 0 and bool(library.modes),
-        observed_hidden=hidden,
+        float_modes=float_modes and bool(library.modes),
         extra=np.zeros((size, size)) if extra is None else extra,
+        prior=np.eye(len(library.nuisances)) if prior is None else prior,
     )
-
-
-def hidden_sample(library: Library, name: str) -> Observed:
-    """Return a hidden universe of the simulation's own events as the sample to be placed."""
-    return Observed(library.total[:, 0, library.position(name)].sum(axis=0), name)
 
 
 def _by_sample(key: str, given: Mapping[str, float], library: Library, default: Floats) -> list[float]:

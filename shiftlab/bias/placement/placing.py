@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from shiftlab.bias.placement.degenerate import directions, pairs
 from shiftlab.bias.placement.expected import Expected, Residual, check_parts, expected_bias, residual_term
 from shiftlab.bias.placement.goodness import Goodness, goodness
 from shiftlab.bias.placement.library import Library
-from shiftlab.bias.placement.model import Model, Observed
+from shiftlab.bias.placement.model import Model
 from shiftlab.bias.placement.posterior import posterior, quantiles
 from shiftlab.bias.placement.search import search
 from shiftlab.bias.statistic import Floats
@@ -65,23 +64,10 @@ class Placement:
         """Return strongly correlated pairs of parameters; see ``degenerate.pairs``."""
         return pairs(self.parameters, self.covariance)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the answer as plain values."""
-        unknown = self.directions()
-        return {
-            "rejected": self.rejected,
-            "p_value": self.goodness.p_value,
-            "chi2": self.goodness.chi2,
-            "effective_dof": self.goodness.effective_dof,
-            "parameters": self.table().to_dict(orient="records"),
-            "not_measured": unknown.loc[~unknown["measured"], ["combination", "sigma"]].to_dict(orient="records"),
-            "expected_bias": [] if self.expected is None else self.expected.table().to_dict(orient="records"),
-        }
-
 
 def place(
     model: Model,
-    observed: Observed,
+    observed: Floats,
     *,
     parts: Sequence[Part] = (),
     tasks: Sequence[str] = (),
@@ -94,7 +80,7 @@ def place(
 
     Args:
         model: From ``build_model``.
-        observed: The sample's summaries.
+        observed: (summary,), the sample's summaries.
         parts: Responses of the tasks to the nuisances (``covariance.odd_even``), and to composition or flux where a
             part has the parameter's name.
         tasks: Names of the tasks.
@@ -109,7 +95,7 @@ def place(
     """
     if parts:
         check_parts(model.library.nuisances, parts, tasks)
-    white, target, minima = search(model, observed.value)
+    white, target, minima = search(model, observed)
     drawn = posterior(white, target, minima.theta, seed)
     found = goodness(white, minima, toys=toys, seed=seed)
     residual = residual_term(white, minima.theta[0], parts, found) if parts else None
@@ -131,7 +117,7 @@ def place(
 def locate(
     build: Callable[[Floats | None], Library],
     model_of: Callable[[Library], Model],
-    observed: Observed,
+    observed: Floats,
     *,
     parts: Sequence[Part] = (),
     tasks: Sequence[str] = (),
@@ -150,7 +136,7 @@ def locate(
     Args:
         build: Centre (nuisance,), None for nominal, to library: ``build_library`` with all else given.
         model_of: Library to model: ``build_model`` with all else given.
-        observed: The sample's summaries.
+        observed: (summary,), the sample's summaries.
         parts: As for ``place``, as are all that follow.
         tasks: Names of the tasks.
         interaction: (task, task).
@@ -165,6 +151,6 @@ def locate(
     """
     model = model_of(build(None))
     for _ in range(rounds):
-        _, _, minima = search(model, observed.value)
+        _, _, minima = search(model, observed)
         model = model_of(build(minima.theta[0, : len(model.library.nuisances)]))
     return place(model, observed, parts=parts, tasks=tasks, interaction=interaction, level=level, toys=toys, seed=seed)

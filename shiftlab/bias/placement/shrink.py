@@ -27,11 +27,8 @@ def shrunk(model: Model) -> Model:
     even responses, in units of the noise, are therefore shrunk as is best for its mean square error (Gavish and
     Donoho, IEEE Trans. Inf. Theory 63 (2017) 2137); those that noise alone reaches become zero. Odd and even responses
     are two matrices, since noise of the even ones along strong odd ones would be kept otherwise. Only what composition
-    and flux cannot imitate counts and changes, for that is where nuisances are measured. Of a hidden universe of the
-    simulation's own events the noise is shared and nothing is shrunk.
+    and flux cannot imitate counts and changes, for that is where nuisances are measured.
     """
-    if model.observed_hidden >= 0:
-        return model
     library = model.library
     transform = whiten(model, model.centre).transform
     free = transform - _imitated(model, transform) @ transform

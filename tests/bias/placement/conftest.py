@@ -15,7 +15,6 @@ from shiftlab.bias.design import Design
 from shiftlab.bias.placement import (
     Library,
     Model,
-    Observed,
     Placement,
     build_library,
     build_model,
@@ -103,11 +102,11 @@ class World:
         score = 0.2 * (at["noise"] + self.even * at["noise"] ** 2) + 0.5 * outside / np.sqrt(2.0 * np.pi)
         return np.array([energy, score])
 
-    def design(self, hidden: Mapping[str, Mapping[str, float]] | None = None) -> Design:
-        """Return nominal, the one-sigma universes and hidden ones."""
+    def design(self, joint: Mapping[str, Mapping[str, float]] | None = None) -> Design:
+        """Return nominal, the one-sigma universes and joint ones."""
         rows: list[tuple[str, str, dict[str, float]]] = [("nominal", "nominal", {})]
         rows += [(f"{name}{sign:+d}", "unisim", {name: float(sign)}) for name in NUISANCES for sign in (1, -1)]
-        rows += [(name, "injected", dict(z)) for name, z in (hidden or {}).items()]
+        rows += [(name, "multisim", dict(z)) for name, z in (joint or {}).items()]
         return Design(
             names=tuple(name for name, _, _ in rows),
             group=tuple(group for _, group, _ in rows),
@@ -122,16 +121,9 @@ class World:
         found = [self.columns(events, dict(zip(NUISANCES, row, strict=True))) for row in design.value.tolist()]
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
-    def library(
-        self,
-        events: Events,
-        hidden: Mapping[str, Mapping[str, float]] | None = None,
-        *,
-        bins: int = 5,
-        centre: Floats | None = None,
-    ) -> Library:
+    def library(self, events: Events, *, bins: int = 5, centre: Floats | None = None) -> Library:
         """Return the simulation made of these events."""
-        design = self.design(hidden)
+        design = self.design()
         columns = self.universes(events, design)
         return build_library(
             columns,
@@ -140,7 +132,6 @@ class World:
             vertex=np.arange(len(events.energy)),
             sample=[SAMPLES[i] for i in events.sample],
             modes={"tilt": self.tilt(events.energy)},
-            hidden=tuple(hidden or {}),
             centre=centre,
         )
 
@@ -172,7 +163,7 @@ class World:
             found.append({name: values[keep] for name, values in columns.items()})
         return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
-    def model(self, library: Library, observed: Observed, events: float = 2000.0, float_modes: bool = True) -> Model:
+    def model(self, library: Library, observed: Floats, events: float = 2000.0, float_modes: bool = True) -> Model:
         """Return the model of ``data`` of so many expected events, with the composition free within 20%."""
         exposure = dict.fromkeys(SAMPLES, events / 2.0)
         return build_model(library, observed=observed, exposure=exposure, composition=0.2, float_modes=float_modes)

@@ -13,7 +13,6 @@ from shiftlab.bias.placement.fit import fit, hessian, jacobian, objective, white
 from shiftlab.bias.placement.goodness import noncentrality_limit
 from shiftlab.bias.placement.posterior import posterior, quantiles
 from shiftlab.bias.placement.shrink import shrunk
-from shiftlab.errors import DataError
 
 SIZE = 7
 
@@ -24,7 +23,7 @@ def case(world: Any) -> tuple[Any, np.ndarray]:
     library = world.library(world.events(6000, np.random.default_rng(0)))
     sample = observe(library.summaries, world.data(np.random.default_rng(1), {"gain": 1.0, "noise": -1.0}))
     white = whiten(shrunk(world.model(library, sample)), np.zeros(SIZE))
-    return white, white.transform @ sample.value
+    return white, white.transform @ sample
 
 
 def test_derivatives_are_those_of_finite_differences(case: tuple[Any, np.ndarray]) -> None:
@@ -116,9 +115,25 @@ def test_what_tasks_do_together_is_what_their_responses_leave_over() -> None:
     z = rng.standard_normal((2000, 2))
     additive = z @ odd + z**2 @ even
     values = {"a": z[:, 0], "b": z[:, 1]}
-    np.testing.assert_allclose(task_interaction(parts, additive, values), 0.0, atol=1e-12)
+    np.testing.assert_allclose(task_interaction(parts, additive[None], values), 0.0, atol=1e-12)
     product = (z[:, 0] * z[:, 1])[:, None] * np.array([1.0, 2.0, 0.0])
-    found = task_interaction(parts, additive + product, values)
+    found = task_interaction(parts, (additive + product)[None], values)
     np.testing.assert_allclose(found, np.outer([1, 2, 0], [1, 2, 0]), atol=0.35)
-    with pytest.raises(DataError, match="no joint universe"):
-        task_interaction(parts, additive[:0], values)
+    assert not task_interaction(parts, additive[None, :0], {}).any()
+
+
+def test_noise_and_maps_that_have_terms_of_their_own_are_no_interaction() -> None:
+    """400 universes of two noisy tasks, one moved by a map thrown anew in each; variances 1 of noise, 1 of the map."""
+    rng = np.random.default_rng(8)
+    throws = np.stack([rng.standard_normal((1, 50)), np.zeros((1, 50))], axis=2)
+    maps = Part(
+        "map", np.repeat(throws - throws.mean(axis=1, keepdims=True), 201, axis=0), np.zeros((201, 50, 2)), False
+    )
+    z = rng.standard_normal(400)
+    noise = rng.standard_normal((201, 400, 2))
+    noise[1:] += noise[:1]
+    moved = z[:, None] * np.stack([rng.standard_normal(400), np.zeros(400)], axis=1)
+    found = task_interaction([maps], noise + moved, {"map": z})
+    assert np.diag(found) == pytest.approx([0.0, 0.0], abs=0.35)
+    raw = ((noise + moved)[0] ** 2).mean(axis=0)
+    assert raw == pytest.approx([2.0, 1.0], abs=0.5)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from shiftlab.bias.bootstrap import poisson_weights
-from shiftlab.bias.placement import build_library, build_model, choose_summaries, hidden_sample, observe
+from shiftlab.bias.placement import build_library, build_model, choose_summaries, observe
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
 def small(world: Any) -> tuple[Any, Any]:
     simulation = world.events(600, np.random.default_rng(0))
-    return simulation, world.library(simulation, {"hidden": {"gain": 2.0}}, bins=3)
+    return simulation, world.library(simulation, bins=3)
 
 
 def test_expansion_meets_the_universes_that_it_was_made_of(world: Any, small: tuple[Any, Any]) -> None:
@@ -27,7 +27,7 @@ def test_expansion_meets_the_universes_that_it_was_made_of(world: Any, small: tu
         for sign in (1.0, -1.0):
             theta = np.zeros((1, len(model.parameters)))
             theta[0, k] = sign
-            direct = observe(library.summaries, world.columns(simulation, {name: sign})).value
+            direct = observe(library.summaries, world.columns(simulation, {name: sign}))
             np.testing.assert_allclose(model.expected(theta)[0], direct, atol=1e-6)
 
 
@@ -40,7 +40,7 @@ def test_composition_and_flux_scale_the_sums_of_their_events(world: Any, small: 
     weight = 1.0 + 0.8 * world.tilt(simulation.energy)
     # Samples are in the order of their names: nue, then numu.
     weight *= np.where(simulation.sample == 0, np.exp(0.3), np.exp(-0.15))
-    direct = observe(library.summaries, world.columns(simulation, {}), weight).value
+    direct = weight @ library.summaries.values(world.columns(simulation, {}))
     np.testing.assert_allclose(model.expected(theta)[0], direct, atol=1e-6)
 
 
@@ -73,21 +73,9 @@ def test_covariance_is_that_of_the_poisson_bootstrap_over_vertices(world: Any) -
 def test_blocks_of_events_do_not_change_the_sums(world: Any, small: tuple[Any, Any], monkeypatch: Any) -> None:
     simulation, library = small
     monkeypatch.setattr("shiftlab.bias.placement.library._BLOCK", 5000)
-    again = world.library(simulation, {"hidden": {"gain": 2.0}}, bins=3)
+    again = world.library(simulation, bins=3)
     np.testing.assert_allclose(again.moment, library.moment, rtol=1e-9, atol=1e-6)
     np.testing.assert_allclose(again.total, library.total, rtol=1e-9, atol=1e-6)
-
-
-def test_a_hidden_universe_at_its_true_values_differs_by_nothing(world: Any) -> None:
-    """The same events on both sides: at +1 sigma of one nuisance value and covariance of the difference vanish."""
-    simulation = world.events(600, np.random.default_rng(2))
-    library = world.library(simulation, {"hidden": {"gain": 1.0}}, bins=3)
-    model = build_model(library, observed=hidden_sample(library, "hidden"))
-    theta = np.zeros(len(model.parameters))
-    theta[0] = 1.0
-    np.testing.assert_allclose(model.expected(theta[None])[0], hidden_sample(library, "hidden").value, atol=1e-6)
-    assert np.abs(model.covariance(theta)).max() < 1e-6
-    assert model.covariance(np.zeros_like(theta)).diagonal().max() > 1.0
 
 
 def test_a_vertex_in_two_samples_and_wrong_shapes_are_refused(world: Any, small: tuple[Any, Any]) -> None:
@@ -100,8 +88,6 @@ def test_a_vertex_in_two_samples_and_wrong_shapes_are_refused(world: Any, small:
     cut = {name: values[:, :5] for name, values in columns.items()}
     with pytest.raises(DataError, match=r"\(universe, event\)"):
         build_library(cut, design, library.summaries, vertex=np.arange(600), sample=["a"] * 600)
-    with pytest.raises(UnknownNameError, match="unknown hidden universe 'gain'"):
-        build_library(columns, design, library.summaries, vertex=np.arange(600), sample=["a"] * 600, hidden=("gain",))
 
 
 def test_exposures_and_widths_that_make_no_sense_are_refused(world: Any, small: tuple[Any, Any]) -> None:
