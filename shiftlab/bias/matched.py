@@ -66,11 +66,13 @@ class Equalised:
     Attributes:
         shift: (2, seed, 1 + replica, universe), in the task's unit; NaN in replicas without a match and in universes
             that no curve within one sigma has.
+        loss: (2,), nominal loss of the two arms, mean over seeds; NaN without a loss per event.
         found: What the matching of each seed's two trainings gave.
         note: Why there is none; empty where there is.
     """
 
     shift: Floats
+    loss: Floats
     found: tuple[Matched, ...]
     note: str = ""
 
@@ -182,25 +184,41 @@ def equalise(
     seeds = data.sizes["seed"]
     shift = np.full((2, seeds, replicas + 1, len(design.names)), np.nan)
     if not isinstance(statistic, WithEventLoss):
-        return Equalised(shift, (), "the task has no loss per event")
+        return Equalised(shift, np.full(2, np.nan), (), "the task has no loss per event")
     weights = sample.weights(range(replicas + 1), seed)
+    loss = _losses(data, statistic, sample, design, pair)
+    mean = np.average(loss.mean(axis=1), axis=-1, weights=sample.weight)
     found: list[Matched] = []
-    every = slice(0, len(sample.key))
     for s in range(seeds):
-        loss = [statistic.event_loss(read_nominal(data, sample, arm, s, design, every), sample.truth) for arm in pair]
         try:
-            one = match(np.stack(loss)[..., None], stratum, sample.vertex, weights, tasks=[sample.task], least=_LEAST)
+            both = loss[:, s, :, None]
+            one = match(both, stratum, sample.vertex, weights, tasks=[sample.task], least=_LEAST)
         except DataError as error:
-            return Equalised(shift, (), f"seed {int(data['seed'].values[s])}: {error}")
+            return Equalised(shift, mean, (), f"seed {int(data['seed'].values[s])}: {error}")
         reweighted = one.weights(weights)
         known = np.isfinite(reweighted).all(axis=1)
         for side, arm in enumerate(pair):
             value = _values(data, statistic, sample, design, arm, s, reweighted[known])
-            shift[side, s][np.ix_(known, np.isfinite(value[:, 0]))] = (value - value[design.nominal])[
-                np.isfinite(value[:, 0])
-            ].T
+            there = np.isfinite(value[:, 0])
+            shift[side, s][np.ix_(known, there)] = (value[there] - value[design.nominal]).T
         found.append(one)
-    return Equalised(shift, tuple(found))
+    return Equalised(shift, mean, tuple(found))
+
+
+def _losses(
+    data: xr.Dataset, statistic: WithEventLoss, sample: Sample, design: Design, pair: tuple[int, int]
+) -> Floats:
+    """Return the nominal loss of every event, (2, seed, event)."""
+    every, seeds = slice(0, len(sample.key)), data.sizes["seed"]
+    return np.stack(
+        [
+            [
+                statistic.event_loss(read_nominal(data, sample, arm, s, design, every), sample.truth)
+                for s in range(seeds)
+            ]
+            for arm in pair
+        ]
+    )
 
 
 def _values(
@@ -232,6 +250,7 @@ def _contrasts(
     rows, used, areas = [], [], []
     for t, (task, one) in enumerate(equal.items()):
         row: dict[str, object] = {**head, "task": task, "note": one.note}
+        row |= {"loss": float(one.loss[0]), "minus_loss": float(one.loss[1])}
         row |= relative_robustness(*plain[..., t]).columns("plain")
         if not one.note:
             area = _matched_area(one, moved, design, t)
@@ -277,11 +296,8 @@ def _matched_replicas(equal: Sequence[Equalised]) -> npt.NDArray[np.bool_]:
 
 
 def _cost(found: Sequence[Matched]) -> dict[str, object]:
-    """Return the losses, means over seeds, and what matching cost."""
-    before = np.mean([one.before[:, 0] for one in found], axis=0)
+    """Return the loss after matching, the mean over seeds, and what matching cost."""
     return {
-        "loss": float(before[0]),
-        "minus_loss": float(before[1]),
         "matched_loss": float(np.mean([one.after[:, 0] for one in found])),
         "strata": int((~found[0].dropped).sum()),
         "events": len(found[0].cell),

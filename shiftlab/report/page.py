@@ -21,6 +21,7 @@ from shiftlab.report.fit_sections import (
     templates_section,
 )
 from shiftlab.report.record import Record, save, table_path, write_table
+from shiftlab.report.robustness_section import robustness_section
 from shiftlab.report.sections import (
     bias_section,
     closure_section,
@@ -45,6 +46,7 @@ _SECTIONS = (
     headline_section,
     performance_section,
     bias_section,
+    robustness_section,
     correlation_section,
     templates_section,
     fit_section,

@@ -66,6 +66,12 @@ OPTIONAL_TABLES: Final = (
     "joint_correlation",
     "structure",
     "modes",
+    "leaderboard",
+    "robustness",
+    "response_curves",
+    "response_fits",
+    "matched",
+    "variance_components",
 )
 """Tables in ``csv/`` that a run may be without, as a step was not asked for; the page then says what is missing."""
 
@@ -85,8 +91,10 @@ _TEXT: Final = (
     "not_convex",
     "not_quoted",
     "nuisance",
+    "note",
     "recalibrate",
     "reference",
+    "relative_to",
     "sample",
     "universe",
     "unit",
