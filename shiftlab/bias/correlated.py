@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from shiftlab.bias.bootstrap import interval
+from shiftlab.bias.bootstrap import known_interval
 from shiftlab.bias.closure import closure
-from shiftlab.bias.covariance import Part, Systematic, odd_even, systematic
+from shiftlab.bias.covariance import Key, Part, Systematic, odd_even, systematic
 from shiftlab.bias.design import Design
 from shiftlab.bias.excess import EXCESS_COLUMNS, excess, excess_table, unisim_rows
 from shiftlab.bias.maps import maps_table, over_maps
@@ -21,9 +21,6 @@ from shiftlab.bias.statistic import Floats
 from shiftlab.bias.structure import joint_correlations, modes_table, structure_table
 
 __all__ = ["Correlated", "correlated"]
-
-Key = tuple[str, int, str]
-"""Arm, seed and recalibration."""
 
 
 @dataclass(frozen=True)
@@ -162,20 +159,11 @@ def _correlation_table(rho: Mapping[Key, Floats], tasks: Sequence[str]) -> pd.Da
     for (arm, seed, recalibrate), values in rho.items():
         for a, b in combinations(range(len(tasks)), 2):
             estimate = float(values[0, a, b])
-            low, high = _interval(values[1:, a, b])
+            low, high = known_interval(values[1:, a, b])
             flag = "unreliable" if np.isnan(estimate) else ""
             rows.append((arm, seed, tasks[a], tasks[b], estimate, low, high, recalibrate, flag))
     columns = ["arm", "seed", "task_a", "task_b", "rho", "lo", "hi", "recalibrate", "flag"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _interval(replicas: Floats) -> tuple[float, float]:
-    """Return the 68% percentile interval of the replicas that have a value; NaN when none has."""
-    valid = replicas[np.isfinite(replicas)]
-    if not len(valid):
-        return float("nan"), float("nan")
-    low, high = interval(valid)
-    return float(low), float(high)
 
 
 def _seed_range(correlation: pd.DataFrame) -> pd.DataFrame:

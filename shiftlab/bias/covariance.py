@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,13 @@ import numpy.typing as npt
 from shiftlab.bias.design import Term
 from shiftlab.bias.statistic import Floats
 
-__all__ = ["RELIABLE", "Part", "Systematic", "correlation", "nearest_psd", "odd_even", "second_moments", "systematic"]
+__all__ = [
+    *("RELIABLE", "Key", "Part", "Systematic"),
+    *("correlation", "nearest_psd", "odd_even", "second_moments", "systematic"),
+]
+
+Key: TypeAlias = tuple[str, int, str]
+"""Arm, seed and recalibration."""
 
 RELIABLE: Final = 0.5
 """Least share of the raw variance that must survive debiasing for a correlation to be quoted (convention)."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from shiftlab.bias.bootstrap import HALF_68
-from shiftlab.bias.covariance import Part, systematic
+from shiftlab.bias.covariance import Key, Part, systematic
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
 __all__ = ["MapCovariance", "map_covariance", "map_interval", "maps_table", "over_maps"]
-
-Key: TypeAlias = tuple[str, int, str]
-"""Arm, seed and recalibration."""
 
 _MAPS: Final = ("arm", "seed", "recalibrate", "nuisance", "task", "mean_response", "between_maps", "lo", "hi", "throws")
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shiftlab.bias.bootstrap import HALF_68
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import ConfigError
 
@@ -15,9 +16,6 @@ __all__ = ["Quantile", "Width68", "weighted_quantiles"]
 
 _SIGMAS: Final = 6.0
 """Half width of the window around a quantile, in standard errors of a share of events; wider where that fails."""
-
-_HALF: Final = 0.341344746068543
-"""Half the probability within one standard deviation of a normal."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Width68(_OfColumn):
 
     def score(self, outputs: Floats, truth: Floats, weights: Floats) -> Floats:
         """Return half the distance of the 84.1% and the 15.9% quantile, (..., replica)."""
-        low, high = weighted_quantiles(self.values(outputs, truth), weights, (0.5 - _HALF, 0.5 + _HALF))
+        low, high = weighted_quantiles(self.values(outputs, truth), weights, (0.5 - HALF_68, 0.5 + HALF_68))
         return np.asarray((high - low) / 2.0, dtype=np.float64)
 
     def event_spread(self, outputs: Floats, truth: Floats, weight: Floats) -> float:
@@ -92,7 +90,7 @@ class Width68(_OfColumn):
 
 
 def _half_width(values: Floats, weight: Floats) -> float:
-    low, high = weighted_quantiles(values, weight[None], (0.5 - _HALF, 0.5 + _HALF))
+    low, high = weighted_quantiles(values, weight[None], (0.5 - HALF_68, 0.5 + HALF_68))
     return float(high[0] - low[0]) / 2.0
 
 

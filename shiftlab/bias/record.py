@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from shiftlab.bias.correlated import Key
+from shiftlab.bias.covariance import Key
 from shiftlab.bias.statistic import Floats
 from shiftlab.provenance import write_text
 
