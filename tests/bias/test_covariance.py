@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from shiftlab.bias import Mean, bias
 from shiftlab.bias.covariance import correlation, nearest_psd, odd_even, second_moments, systematic
 from shiftlab.bias.design import Term
 
@@ -38,6 +41,27 @@ def test_moments_of_a_pair_agree_with_mat() -> None:
         i, j = int(row["i"]), int(row["j"])
         assert about_mean[i, j] == pytest.approx(float(row["cov_about_mean"]), rel=1e-12, abs=1e-12)
         assert about_nominal[i, j] == pytest.approx(float(row["cov_about_cv"]), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", sorted(PAIRS))
+def test_the_bias_step_meets_mat(toys: Any, case: str) -> None:
+    """The same numbers as the means of four heads over events: R R^T about the mean, R R^T + Q Q^T about nominal."""
+    scatter = np.random.default_rng(0).standard_normal((4, 1, 64))
+    means = np.stack([CENTRAL, *(np.array(side) for side in PAIRS[case])], axis=1)
+    outputs = means[:, :, None] + scatter - scatter.mean(axis=2, keepdims=True)
+    names = [f"t{i}" for i in range(4)]
+    rows = [toys.nominal, *toys.unisims(["a"])]
+    store = {name: toys.dataset(one[None, None, :, :, None], rows) for name, one in zip(names, outputs, strict=True)}
+    found = bias(SimpleNamespace(datasets=store), tasks={name: Mean() for name in names}, replicas=4)
+    sigma = found.table.groupby("task")["sigma_data"].first()[names].to_numpy()
+    odd, even = (found.unisims[side].to_numpy() * sigma for side in ("odd", "even"))
+    lines = [line for line in ORACLE.read_text().splitlines() if not line.startswith("#")]
+    rows_of_case = [row for row in csv.DictReader(lines) if row["case"] == case]
+    assert len(rows_of_case) == 8
+    for row in rows_of_case:
+        i, j = int(row["i"]), int(row["j"])
+        assert odd[i] * odd[j] == pytest.approx(float(row["cov_about_mean"]), rel=1e-9, abs=1e-9)
+        assert odd[i] * odd[j] + even[i] * even[j] == pytest.approx(float(row["cov_about_cv"]), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("case", sorted(PAIRS))

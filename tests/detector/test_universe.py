@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 from shiftlab.detector import (
     NOMINAL,
@@ -71,6 +73,20 @@ def test_joint_universes_come_in_antithetic_pairs():
     assert len({universe.throw for universe in universes}) == 4
     assert universes == multisim(CHAMBER, 8, seed=1)
     assert universes != multisim(CHAMBER, 8, seed=2)
+
+
+def test_every_pair_of_joint_universes_and_every_independent_one_has_a_new_map(chamber, deposits):
+    """The gain map at one size: as many images as throws, none that of a one-nuisance universe or of another seed."""
+    thrown = [
+        *(universe.throw for universe in multisim(chamber, 6, seed=1)),
+        *(universe.throw for universe in multisim(chamber, 3, seed=2, draws="independent")),
+        *(universe.throw for universe in unisim(chamber, only=("gain_spread",))),
+    ]
+    throws = list(dict.fromkeys(thrown))
+    assert len(throws) == 3 + 3 + 4
+    prepared = chamber.prepare(deposits)
+    images = [chamber.image(prepared, Universe("u", (("gain_spread", 1.0),), throw)).energy for throw in throws]
+    assert not any(torch.equal(a, b) for a, b in combinations(images, 2) if a.shape == b.shape)
 
 
 def test_joint_universes_are_standard_normal_inside_the_bounds():
