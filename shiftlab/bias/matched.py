@@ -291,8 +291,9 @@ def _matched_area(one: Equalised, moved: Moved, design: Design, task: int) -> Fl
 def _matched_replicas(equal: Sequence[Equalised]) -> npt.NDArray[np.bool_]:
     """Return which replicas (1 + replica,) have a match in every seed of all of these."""
     # At nominal a displacement is 0 wherever it is known, and universes that no curve has are NaN throughout.
-    each: list[npt.NDArray[np.bool_]] = [(~np.isnan(one.shift).all(axis=3)).all(axis=(0, 1)) for one in equal]
-    return np.asarray(np.all(each, axis=0), dtype=np.bool_)
+    known: npt.NDArray[np.bool_] = np.stack([np.isfinite(one.shift) for one in equal]).any(axis=-1)
+    heads = known.reshape(-1, known.shape[-1])
+    return np.asarray(heads.all(axis=0), dtype=np.bool_)
 
 
 def _cost(found: Sequence[Matched]) -> dict[str, object]:

@@ -114,8 +114,9 @@ def _over_tasks(
     columns = [name for name in own.columns if name == "sample" or str(name).startswith("replica_")]
     if own[columns].isna().to_numpy().any():
         raise DataError(f"arm '{arm}': its run has fewer bootstrap replicas than another; rank runs of one setting.")
-    scaled = own[columns].div(own["task"].map(unit), axis=0).assign(seed=own["seed"])
-    return np.asarray(scaled.groupby("seed", sort=True).mean().to_numpy(), dtype=np.float64)
+    scaled = own[columns].to_numpy(np.float64) / own["task"].map(unit).to_numpy(np.float64)[:, None]
+    seeds = own["seed"].to_numpy()
+    return np.stack([scaled[seeds == seed].mean(axis=0) for seed in np.unique(seeds)])
 
 
 def _with_relative(table: pd.DataFrame, contrasts: pd.DataFrame | None, first: str) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     listing.add_argument("--markdown", action="store_true", help="effects as the page of the documentation")
     listing.set_defaults(action=_list)
 
-    show = commands.add_parser("show", help="draw an event or an effect, or tell what arms cost")
+    show = commands.add_parser("show", help="draw an event or an effect, tell what arms cost, or rank them")
     shown = show.add_subparsers(required=True, metavar="WHAT")
     event = shown.add_parser("event", parents=[common], help="draw one event of a file")
     event.add_argument("file", type=Path)
@@ -40,6 +40,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     arms.add_argument("folder", type=Path, help="folder of checkpoints, say studies/checkpoints/demo")
     arms.add_argument("--json", action="store_true", help="as JSON, one row per arm and seed")
     arms.set_defaults(action=_show_arms)
+    board = shown.add_parser("leaderboard", parents=[common], help="which arms of finished runs are the most robust")
+    board.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run; several are ranked")
+    board.add_argument("--json", action="store_true", help="as JSON, one row per arm")
+    board.set_defaults(action=_show_leaderboard)
     effect = shown.add_parser("effect", parents=[common], help="draw what an effect does to an event")
     effect.add_argument("name")
     effect.add_argument("--events", type=Path, metavar="FILE", help="events to draw (default: a shipped sample)")
@@ -167,6 +171,18 @@ def _show_arms(given: argparse.Namespace) -> int:
         print(json.dumps(as_rows(found), indent=1))
         return 0
     for line in in_columns(found):
+        print(line)
+    return 0
+
+
+def _show_leaderboard(given: argparse.Namespace) -> int:
+    from shiftlab.report.board import board_lines, leaderboard_of
+
+    table = leaderboard_of(given.runs)
+    if given.json:
+        print(table.to_json(orient="records", indent=1, double_precision=9))
+        return 0
+    for line in board_lines(table):
         print(line)
     return 0
 

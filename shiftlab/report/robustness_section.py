@@ -140,7 +140,8 @@ def _relative(row: Any) -> str:
 
 def _area(record: Record) -> pd.DataFrame:
     rows = record.of("robustness")
-    return rows[(rows["score"] == "area") & (rows["within"] == rows["within"].min())]
+    chosen: pd.DataFrame = rows[(rows["score"] == "area") & (rows["within"] == rows["within"].min())]
+    return chosen
 
 
 def _sizes(record: Record) -> list[Block]:
