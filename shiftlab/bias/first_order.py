@@ -111,7 +111,7 @@ def first_order_tables(
             except DataError as error:  # of a sample that is too small
                 reasons[task] = f"not on these events: {error}"
         for task in [task for task, found in shifts.items() if not found.real[0].any()]:
-            reasons[task] = "its bias is 0 in all universes"
+            reasons[task] = "its bias on these events is 0 in all universes"
             del shifts[task]
         for number, route in enumerate(one.routes):
             fractions.append(_fractions(one, route, number, shifts, design))

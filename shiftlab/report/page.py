@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from shiftlab.provenance import write_text
 from shiftlab.report.bias_figures import heat_table
 from shiftlab.report.blocks import Section
+from shiftlab.report.drift_section import drift_section
 from shiftlab.report.fit_sections import (
     decorrelation_section,
     findings_section,
@@ -48,6 +49,7 @@ _SECTIONS = (
     bias_section,
     robustness_section,
     correlation_section,
+    drift_section,
     templates_section,
     fit_section,
     decorrelation_section,

@@ -72,6 +72,10 @@ OPTIONAL_TABLES: Final = (
     "response_fits",
     "matched",
     "variance_components",
+    "drift",
+    "drift_harm",
+    "mechanism",
+    "mechanism_points",
 )
 """Tables in ``csv/`` that a run may be without, as a step was not asked for; the page then says what is missing."""
 
@@ -84,17 +88,21 @@ _RECORD: Final = "report.json"
 _TEXT: Final = (
     "arm",
     "at_limit",
+    "body",
     "channel",
     "flag",
     "injected_universe",
     "largest_impact",
+    "layer",
     "not_convex",
     "not_quoted",
     "nuisance",
     "note",
+    "reason",
     "recalibrate",
     "reference",
     "relative_to",
+    "route",
     "sample",
     "universe",
     "unit",
