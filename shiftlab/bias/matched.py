@@ -291,7 +291,7 @@ def _matched_area(one: Equalised, moved: Moved, design: Design, task: int) -> Fl
 def _matched_replicas(equal: Sequence[Equalised]) -> npt.NDArray[np.bool_]:
     """Return which replicas (1 + replica,) have a match in every seed of all of these."""
     # At nominal a displacement is 0 wherever it is known, and universes that no curve has are NaN throughout.
-    known: npt.NDArray[np.bool_] = np.stack([np.isfinite(one.shift) for one in equal]).any(axis=-1)
+    known = np.asarray(np.stack([np.isfinite(one.shift) for one in equal]).any(axis=-1), dtype=np.bool_)
     heads = known.reshape(-1, known.shape[-1])
     return np.asarray(heads.all(axis=0), dtype=np.bool_)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from shiftlab.bias.basis import refuse_different
 from shiftlab.bias.standing import LEADERBOARD_COLUMNS, ORDER, standings
 from shiftlab.errors import DataError, RunError
-from shiftlab.report.record import each, table_path
+from shiftlab.report.record import each, groups, table_path
 from shiftlab.report.wording import interval
 
 __all__ = ["board_lines", "leaderboard_of"]
@@ -26,7 +26,7 @@ _CHAIN: Final = ("detector", "selection", "most_tokens")
 
 
 def leaderboard_of(folders: Sequence[Path]) -> pd.DataFrame:
-    """Return the leaderboard of the arms of all runs, with a column ``run``, the most robust first.
+    """Return the leaderboard of the arms of all runs, the most robust first, with columns ``run`` and ``unit_of``.
 
     Of several runs the bootstrap replicas of all arms are put side by side, which share their event weights: scores and
     ranks are those that one run with all arms would have, in the unit of the first run. Correlation and the contrast
@@ -51,7 +51,8 @@ def leaderboard_of(folders: Sequence[Path]) -> pd.DataFrame:
         own = run.board[run.board["recalibrate"] == "none"]
         boards.append(own[["arm", *_FROM_RUN]].assign(arm=own["arm"].map(names), run=run.name))
     table = standings(pd.concat(parts, ignore_index=True)).drop(columns=_FROM_RUN)
-    return table.merge(pd.concat(boards, ignore_index=True), on="arm", how="left", validate="one_to_one")
+    table = table.merge(pd.concat(boards, ignore_index=True), on="arm", how="left", validate="one_to_one")
+    return table.assign(unit_of=first.name)
 
 
 def board_lines(table: pd.DataFrame) -> list[str]:
@@ -69,13 +70,13 @@ def board_lines(table: pd.DataFrame) -> list[str]:
     rows = [head, *([str(cell) for cell in _cells(row, several)] for row in each(table))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [
-        f"Ordered by {ORDER}.",
+        f"Ordered by {ORDER}" + (f"; the unit is that of run {table['unit_of'].iloc[0]}." if several else "."),
         f"Tasks: {table['tasks'].iloc[0]}. Correlation stands apart and is not in the order.",
         "",
     ]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    flags = table[table["flag"] != ""]
-    return [*lines, *(["", *(f"{row.arm}: {row.flag}" for row in each(flags))] if len(flags) else [])]
+    flags = [f"{', '.join(part['arm'])}: {flag}" for (flag,), part in groups(table, ["flag"]) if flag]
+    return [*lines, *(["", *flags] if flags else [])]
 
 
 def _cells(row: Any, several: bool) -> Iterator[object]:
