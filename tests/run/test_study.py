@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+from shiftlab.bias import bias
 from shiftlab.errors import DataError, RunError
 from shiftlab.responses import Responses
 from shiftlab.run import report_folder, run_study, steps
@@ -95,6 +96,16 @@ def test_responses_carry_the_universes_of_the_plan(finished):
     assert "injected_mip" in responses.universes
     with h5py.File(finished / "responses.h5") as file:
         assert set(file) == {"electron_gamma", "energy", "flavour"}
+
+
+def test_biases_read_piece_by_piece_from_the_file_are_those_of_all_events_in_memory(plan, finished, tmp_path):
+    responses = Responses.load(finished / "responses.h5")
+    bias(responses, replicas=plan.replicas, seed=plan.seed, exposure=plan.exposure).save(tmp_path)
+    for name in ("correlation.csv", "csv/covariance.csv", "csv/closure.csv", "csv/performance.csv", "csv/maps.csv"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
+    own, found = (pd.read_csv(folder / "bias.csv") for folder in (tmp_path, finished))
+    fitted = ["parameter_shift", "parameter_error"]  # filled in by the fit
+    pd.testing.assert_frame_equal(own.drop(columns=fitted), found.drop(columns=fitted), check_exact=True)
 
 
 def test_the_same_command_again_does_nothing(plan, finished):
