@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from shiftlab.report.record import each
-from shiftlab.report.style import GREY, WIDTH, arm_colours, arm_markers, drawn, seed_offsets
+from shiftlab.report.style import GREY, WIDTH, arm_colours, arm_markers, drawn, seed_offsets, signed_axis
 from shiftlab.report.wording import fixed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _parameters(axes: Axes, record: PlacementRecord) -> None:
         colour = "#0072B2" if row.measured else GREY
         axes.plot([row.lo95, row.hi95], [y, y], color=colour, linewidth=0.7)
         axes.plot([row.lo, row.hi], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
-        axes.plot(row.value, y, marker="o", color=colour, markersize=4.0)
+        axes.plot(row.median, y, marker="o", color=colour, markersize=4.0)
         if record.injected and np.isfinite(row.true):
             axes.plot(row.true, y, marker="x", color="#D55E00", markersize=6.0, markeredgewidth=1.4, zorder=5)
     axes.set_yticks(range(len(table)), [name.replace("_", " ") for name in table["parameter"]])
@@ -73,7 +73,6 @@ def _biases(axes: Axes, record: PlacementRecord, tasks: list[str], arms: list[st
     seeds = sorted(set(table["seed"]))
     lanes = {arm: (i - (len(arms) - 1) / 2) * 0.8 / len(arms) for i, arm in enumerate(arms)}
     steps = seed_offsets(seeds, 0.5 / len(arms) / max(1, len(seeds)))
-    axes.axvline(0.0, color="0.6", linewidth=0.8, zorder=1)
     for row in each(table):
         y = tasks.index(row.task) + lanes[row.arm] + steps[row.seed]
         colour = colours[row.arm]
@@ -87,6 +86,7 @@ def _biases(axes: Axes, record: PlacementRecord, tasks: list[str], arms: list[st
     axes.set_yticks(range(len(tasks)), [task.replace("_", " ") for task in tasks])
     axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.tick_params(axis="y", which="both", length=0)
+    signed_axis(axes, float(np.abs(table[["lo_widened", "hi_widened", "bias"]].to_numpy()).max()))
     axes.set_xlabel("expected bias / statistical error of the declared data")
     handles = [Line2D([], [], color=colours[arm], marker=markers[arm], linewidth=2.2, label=arm) for arm in arms]
     if "true" in table:

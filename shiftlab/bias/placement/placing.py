@@ -27,20 +27,22 @@ class Placement:
 
     Attributes:
         parameters: Names: nuisances in sigma, composition in prior widths, flux modes in amplitudes.
-        value: (parameter,), most likely.
+        value: (parameter,), all most likely together.
+        median: (parameter,), of each parameter's own posterior; the two differ where the posterior is bent.
         covariance: (parameter, parameter), posterior.
         interval: (4, parameter), low95, low68, high68, high95.
         goodness: Of the fit.
         rejected: The catalogue does not explain the sample (p below the level): intervals of the parameters have no
             meaning, and of the expected biases only the widened ones may be looked at.
         other: (minimum, parameter), other most likely values that cannot be told apart from the quoted ones.
-        effective: Share of effective posterior draws; below 0.1 the intervals are rough.
+        effective: How close the posterior is to a normal, 1 for equal (``posterior.Posterior``).
         expected: Expected bias per task; None without responses of tasks.
         residual: The residual term; None without responses of tasks.
     """
 
     parameters: tuple[str, ...]
     value: Floats
+    median: Floats
     covariance: Floats
     interval: Floats
     goodness: Goodness
@@ -51,9 +53,9 @@ class Placement:
     residual: Residual | None
 
     def table(self) -> pd.DataFrame:
-        """Return one row per parameter: value, 68% and 95% interval, and sigma (prior 1)."""
+        """Return one row per parameter: most likely value, median, 68% and 95% interval, and sigma (prior 1)."""
         low95, low, high, high95 = self.interval
-        columns = {"parameter": self.parameters, "value": self.value, "lo": low, "hi": high}
+        columns = {"parameter": self.parameters, "value": self.value, "median": self.median, "lo": low, "hi": high}
         return pd.DataFrame({**columns, "lo95": low95, "hi95": high95, "sigma": np.sqrt(np.diag(self.covariance))})
 
     def directions(self) -> pd.DataFrame:
@@ -103,6 +105,7 @@ def place(
     return Placement(
         parameters=model.parameters,
         value=minima.theta[0],
+        median=quantiles(drawn.theta, drawn.weight, np.array([0.5]))[0],
         covariance=drawn.covariance,
         interval=quantiles(drawn.theta, drawn.weight),
         goodness=found,

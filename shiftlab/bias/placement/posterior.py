@@ -15,12 +15,22 @@ from shiftlab.bias.statistic import Floats
 
 __all__ = ["Posterior", "posterior", "quantiles"]
 
+ENDS: Final[Floats] = 0.5 + np.array([-HALF_95, -HALF_68, HALF_68, HALF_95])
+"""Probabilities at the ends of the central 95% and 68% intervals."""
+
 _DRAWS: Final = 4096
 _INFLATED: Final = 1.1
 """Factor on the standard deviations of the proposal: tails heavier than the Hessian's are still drawn."""
 
-_ADAPT: Final = 0.5
-"""Share of effective draws below which the proposal is moved to the weighted moments, once."""
+_ENOUGH: Final = 0.3
+"""Share of effective draws below which the weighted draws only start Markov chains."""
+
+_CHAINS: Final = 512
+_UPDATES: Final = 500
+"""Updates of every chain; the second half is kept. Ten times as many move no end of an interval by 0.05 sigma."""
+
+_JUMP: Final = 0.1
+"""Share of the updates that take whole differences, by which chains pass from one minimum to another."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,8 @@ class Posterior:
         theta: (draw, parameter).
         weight: (draw,), adding up to 1.
         hessian: (parameter, parameter), half the second derivative at the most likely values.
-        effective: 1 / sum of squared weights over the number of draws; near 1 where the posterior is a normal, near 0
-            where even responses bend it so much that intervals are rough.
+        effective: 1 / sum of squared weights over the number of draws of the normal that the Hessian gives; near 1
+            where that is the posterior. Below 0.3 the draws are those of Markov chains.
     """
 
     theta: Floats
@@ -51,7 +61,8 @@ def posterior(white: Whitened, observed: Floats, best: Floats, seed: int = 0) ->
     """Draw from the normals that the Hessians give and weigh by the exact objective.
 
     The weights are the correction for even responses: without them the intervals are the Hessian's. One-sided
-    nuisances are cut at 0.
+    nuisances are cut at 0. Where even responses bend the posterior so much that few draws count, chains go on from
+    there.
 
     Args:
         white: The whitened model.
@@ -64,13 +75,39 @@ def posterior(white: Whitened, observed: Floats, best: Floats, seed: int = 0) ->
     covariances: list[Floats] = [_inverse(curvature) * _INFLATED**2 for curvature in curvatures]
     normal = _normals(len(best), best.shape[1], seed)
     found = _weighed(white, observed, normal, centres, covariances, curvatures[0])
-    # Too few effective draws would make the moments rougher than the Hessian.
-    if len(best) == 1 and 10 * best.shape[1] / _DRAWS < found.effective < _ADAPT:
-        centre = np.asarray(found.weight @ found.theta)
-        covariance = np.asarray(found.covariance * _INFLATED**2)
-        again = _weighed(white, observed, normal, [centre], [covariance], curvatures[0])
-        return max(found, again, key=lambda one: one.effective)
-    return found
+    return found if found.effective >= _ENOUGH else _chains(white, observed, found, seed)
+
+
+def _chains(white: Whitened, observed: Floats, found: Posterior, seed: int) -> Posterior:
+    """Return draws of Markov chains that propose differences of each other (Ter Braak, Stat. Comput. 16 (2006) 239).
+
+    Half of the chains move at a time, along differences of the other half, which keeps detailed balance. They start
+    at the weighted draws, each draw at most once, so that they are spread out where a few have all the weight.
+    """
+    rng = np.random.default_rng(seed + 1)
+    allowed = np.flatnonzero(found.weight > 0.0)
+    least = np.sort(found.weight[allowed])[-min(len(allowed), _CHAINS)]
+    share = np.minimum(found.weight[allowed], max(least, 1e-12)) + 1e-15
+    theta = found.theta[rng.choice(allowed, _CHAINS, replace=len(allowed) < _CHAINS, p=share / share.sum())]
+    bounded, half = white.model.bounded, _CHAINS // 2
+    value = objective(white, observed[None], theta)
+    kept = []
+    for update in range(2 * _UPDATES):
+        moved, others = (slice(0, half), slice(half, None)) if update % 2 else (slice(half, None), slice(0, half))
+        first = rng.integers(half, size=half)
+        second = (first + rng.integers(1, half, size=half)) % half
+        factor = np.where(rng.random(half) < _JUMP, 1.0, 2.38 / np.sqrt(2.0 * theta.shape[1]))[:, None]
+        step = factor * (theta[others][first] - theta[others][second])
+        trial = theta[moved] + step + 1e-4 * rng.standard_normal(step.shape)
+        new = objective(white, observed[None], trial)
+        new[(trial[:, bounded] < 0.0).any(axis=1)] = np.inf
+        accepted = np.log(rng.random(half)) < (value[moved] - new) / 2.0
+        theta[moved] = np.where(accepted[:, None], trial, theta[moved])
+        value[moved] = np.where(accepted, new, value[moved])
+        if update >= _UPDATES and update % (2 * _UPDATES // 16) == 0:
+            kept.append(theta.copy())
+    drawn = np.concatenate(kept)
+    return Posterior(drawn, np.full(len(drawn), 1.0 / len(drawn)), found.hessian, found.effective)
 
 
 def _inverse(matrix: Floats) -> Floats:
@@ -107,17 +144,17 @@ def _log_normal(difference: Floats, root: Floats) -> Floats:
     return np.asarray(-(scaled**2).sum(axis=0) / 2.0 - np.log(np.diag(root)).sum())
 
 
-def quantiles(values: Floats, weight: Floats) -> Floats:
-    """Return the ends of the central 95% and 68% intervals, (4, ...): low95, low68, high68, high95.
+def quantiles(values: Floats, weight: Floats, wanted: Floats = ENDS) -> Floats:
+    """Return weighted quantiles, (wanted, ...); by default low95, low68, high68, high95 of the central intervals.
 
     Args:
         values: (draw, ...).
         weight: (draw,), adding up to 1.
+        wanted: (wanted,), probabilities.
     """
-    wanted = 0.5 + np.array([-HALF_95, -HALF_68, HALF_68, HALF_95])
     order = np.argsort(values, axis=0, kind="stable")
     flat = np.take_along_axis(values, order, axis=0).reshape(len(values), -1)
     cumulated = np.cumsum(weight[order], axis=0).reshape(len(values), -1)
     middle = cumulated - weight[order].reshape(len(values), -1) / 2.0
     found = [np.interp(wanted, middle[:, i], flat[:, i]) for i in range(flat.shape[1])]
-    return np.stack(found, axis=1).reshape(4, *values.shape[1:])
+    return np.stack(found, axis=1).reshape(len(wanted), *values.shape[1:])

@@ -69,7 +69,7 @@ class PlacementRecord:
         known, unknown = table[table["measured"]], table[~table["measured"]]
         for row in known.to_dict(orient="records"):
             true = f", true {row['true']:+.2f}" if np.isfinite(row.get("true", np.nan)) else ""
-            found.append(f"  {row['parameter']} {row['value']:+.2f} [{row['lo']:+.2f}, {row['hi']:+.2f}] sigma{true}")
+            found.append(f"  {row['parameter']} {row['median']:+.2f} [{row['lo']:+.2f}, {row['hi']:+.2f}] sigma{true}")
         if len(unknown):
             found.append(f"not measured (the prior comes back): {', '.join(unknown['parameter'])}")
         found += [f"cannot be told apart: {words}" for words in self._alike()]
@@ -91,7 +91,7 @@ class PlacementRecord:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write ``placement.json`` and ``placement.csv``, ``placement_biases.csv``, ``placement_power.csv``, each whole.
+        """Write ``placement.json`` and the tables ``placement.csv``, ``_biases.csv`` and ``_power.csv``, each whole.
 
         Raises:
             RunError: a file cannot be written; the previous one stays.

@@ -11,7 +11,7 @@ from shiftlab.bias.covariance import Part
 from shiftlab.bias.placement import observe, place, task_interaction
 from shiftlab.bias.placement.fit import fit, hessian, jacobian, objective, whiten
 from shiftlab.bias.placement.goodness import noncentrality_limit
-from shiftlab.bias.placement.posterior import posterior, quantiles
+from shiftlab.bias.placement.posterior import _chains, posterior, quantiles
 from shiftlab.bias.placement.shrink import shrunk
 
 SIZE = 7
@@ -86,6 +86,18 @@ def test_weighted_draws_have_the_moments_and_the_quantiles_of_a_normal(case: tup
     weight = np.exp(-(values[:, 0] ** 2) * 3.0 / 8.0)
     low95, low, high, high95 = quantiles(values, weight / weight.sum())[:, 0]
     assert (low95, low, high, high95) == pytest.approx((-1.96, -1.0, 1.0, 1.96), abs=0.05)
+
+
+def test_chains_have_the_moments_of_weighted_draws(case: tuple[Any, np.ndarray]) -> None:
+    """The same posterior by both ways: means within 0.12 and spreads within 10% of each other."""
+    white, observed = case
+    best = fit(white, observed[None], np.zeros((1, SIZE))).theta
+    drawn = posterior(white, observed, best)
+    assert drawn.effective > 0.3
+    chains = _chains(white, observed, drawn, 5)
+    mean, spread = drawn.weight @ drawn.theta, np.sqrt(np.diag(drawn.covariance))
+    np.testing.assert_allclose(chains.theta.mean(axis=0), mean, atol=0.12)
+    np.testing.assert_allclose(chains.theta.std(axis=0), spread, rtol=0.1)
 
 
 def test_responses_that_are_noise_alone_are_shrunk_to_nothing_and_strong_ones_are_kept(world: Any) -> None:

@@ -162,7 +162,7 @@ def test_correlated_priors_hand_what_is_measured_of_one_nuisance_to_the_other(wo
 
 
 def test_a_nuisance_left_out_is_seen_where_it_leaves_a_trace_of_its_own(worlds: Any) -> None:
-    """The gain does what the threshold does, so that no number of events tells that it is missing; the noise does not."""
+    """The gain does what the threshold does, so that no number of events tells that it is missing."""
     world = worlds(degenerate=True)
     library = world.library(world.events(10_000, np.random.default_rng(17)))
     sample = observe(library.summaries, world.data(np.random.default_rng(18), {}))
