@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from shiftlab import arms, events, tasks
 from shiftlab.arms.bodies import bodies
 from shiftlab.arms.foundation_model import is_foundation
+from shiftlab.arms.network_arm import NetworkArm
 from shiftlab.arms.objectives import objectives
 from shiftlab.arms.public.point_contract import PointContract
 from shiftlab.arms.training.recipe import NETWORKS, OBJECTIVES
@@ -71,6 +72,7 @@ def check_names(study: StudyConfig, mistakes: list[str]) -> None:
         mistakes.append(f"exposure: empty; name at least one of {', '.join(_EXPOSED)}.")
     if not study.arms.seeds:
         mistakes.append("arms.seeds: empty; name at least one.")
+    _check_drift(study, known["arms"], mistakes)
     _check_universes(study.universes, mistakes)
     detector: Recorder | None = None
     try:
@@ -214,6 +216,15 @@ def _check_list(key: str, what: str, given: Sequence[str], allowed: Sequence[str
     if not given:
         mistakes.append(f"{key}: empty; name at least one of {', '.join(allowed)}.")
     mistakes += [f"{key}: {UnknownNameError(what, name, allowed)}" for name in given if name not in allowed]
+
+
+def _check_drift(study: StudyConfig, known: Registry[Any], mistakes: list[str]) -> None:
+    """Add one message for each arm whose drift is asked for and that is not run, or has no network."""
+    for name in study.drift.arms or ():
+        if name not in study.arms.names:
+            mistakes.append(f"drift.arms: {UnknownNameError('arm of this study', name, study.arms.names)}")
+        elif name in known.names() and not issubclass(known.get(name), NetworkArm):
+            mistakes.append(f"drift.arms: arm '{name}' has no network, so it has no features; leave it out.")
 
 
 def _check_universes(plan: UniversePlan, mistakes: list[str]) -> None:

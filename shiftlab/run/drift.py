@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from shiftlab.arms import Arm, load_arms
 from shiftlab.arms.network_arm import OneBody
+from shiftlab.bias.drift.paired import FEWEST_VERTICES
 from shiftlab.bias.drift.tables import BodyFeatures, drift_table, harm_table
 from shiftlab.bias.first_order import LinearHeads, first_order_tables
 from shiftlab.detector import Universe
@@ -66,7 +67,7 @@ def measure_drift(
     device: str,
     progress: bool,
 ) -> Path | None:
-    """Write ``features.nc`` and the tables of drift, harm and mechanism; None where no arm is asked for.
+    """Write ``features.nc`` and the tables of drift, harm and mechanism.
 
     Args:
         config: The study; ``drift`` says how.
@@ -80,17 +81,23 @@ def measure_drift(
         device: torch device.
         progress: Show bars on stderr.
 
+    Returns:
+        The file of features; None where no arm of networks, no nuisance alone or too few vertices are there.
+
     Raises:
         DataError: the features are not of the networks of the responses, or too few events.
         RunError: a file cannot be written.
     """
-    chosen = _chosen(config, arms)
-    if not config.drift.events or not chosen:
+    chosen, looked_at = _chosen(config, arms), feature_universes(universes)
+    if not config.drift.events or not chosen or len(looked_at) < 2:
+        return None
+    if len(set(events.events.vertex.tolist())) < FEWEST_VERTICES:
+        sys.stderr.write(f"drift: not measured, as it needs {FEWEST_VERTICES} vertices or more\n")
         return None
     features = run_bodies(
         events,
         detector,
-        feature_universes(universes),
+        looked_at,
         chosen,
         named_tasks(config.tasks),
         most=config.drift.events,
@@ -218,8 +225,8 @@ def drift_of_run(config: StudyConfig, folder: Path, *, progress: bool | None = T
         )
         if made is None:
             raise ConfigError(
-                f"drift.arms: none of {', '.join(config.arms.names)} has one body for all tasks; name arms that are "
-                "networks."
+                f"drift.arms: none of {', '.join(config.arms.names)} has one body for all tasks (name arms of "
+                f"networks), or the run displaces no nuisance alone, or has fewer than {FEWEST_VERTICES} vertices."
             )
         return report_from_folder(folder)
 

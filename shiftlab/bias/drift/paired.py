@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,10 @@ import numpy.typing as npt
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import DataError
 
-__all__ = ["Features", "pair", "vertex_sums"]
+__all__ = ["FEWEST_VERTICES", "Features", "pair", "vertex_sums"]
+
+FEWEST_VERTICES: Final = 8
+"""Fewest vertices that any measure of drift is made of (convention)."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,10 @@ def pair(
             )
     vertex = np.unique(uid, return_inverse=True)[1].astype(np.int64)
     number = int(vertex.max(initial=-1)) + 1
-    if number < 8:
-        raise DataError(f"{where}{number} vertices are too few for a measure of drift; 8 or more are needed.")
+    if number < FEWEST_VERTICES:
+        raise DataError(
+            f"{where}{number} vertices are too few for a measure of drift; {FEWEST_VERTICES} or more are needed."
+        )
     return Features(first, second, vertex, layer)
 
 

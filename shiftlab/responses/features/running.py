@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +32,6 @@ from shiftlab.responses.shards import chunks
 from shiftlab.tasks import Task
 
 __all__ = ["feature_universes", "run_bodies"]
-
-_CHUNK: Final = 64
-"""Events of a chunk: a few megabytes with all slopes, and chunks enough to share between cores."""
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -66,6 +63,7 @@ def run_bodies(
     tasks: Sequence[Task],
     *,
     most: int = 256,
+    chunk: int = 64,
     variations: Mapping[str, Deposits] | None = None,
     most_tokens: int | None = None,
     workers: int = 1,
@@ -84,6 +82,7 @@ def run_bodies(
         arms: Arms of networks, all seeds of each.
         tasks: What the heads are asked.
         most: Events.
+        chunk: Events at a time: 64 take a few megabytes with all slopes, and give chunks enough to share.
         variations: The same events by another model, by effect, in their order (``shiftlab.events.pair``).
         most_tokens: As of ``respond``.
         workers: Threads that share the chunks.
@@ -102,14 +101,14 @@ def run_bodies(
     twins = {name: twin.take(rows.tolist()) for name, twin in (variations or {}).items()}
     limit = TokenLimit(most_tokens)
     plan = _Plan(chosen, detector, tuple(universes), bodies, tuple(tasks), twins, limit, device)
-    parts = chunks(len(rows), _CHUNK)
+    parts = chunks(len(rows), chunk)
     shown = sys.stderr.isatty() if progress is None else progress
     interval = 0.1 if sys.stderr.isatty() else 15.0
     total = len(parts) * len(universes)
     with tqdm(desc="features", total=total, unit="unit", mininterval=interval, disable=not shown) as bar:
         found = _shared_out(partial(_chunk, plan, bar), parts, workers, device)
     coordinates = _coordinates(chosen.events, universes)
-    made = {"events": len(rows), "of_events": len(events), "chunk": _CHUNK, "device": device}
+    made = {"events": len(rows), "of_events": len(events), "chunk": chunk, "device": device}
     return Features(
         {body.name: _dataset(body, [part[b] for part in found], coordinates) for b, body in enumerate(bodies)},
         provenance_record({**made, "detector": detector.to_dict(), "universes": [u.to_dict() for u in universes]}),
