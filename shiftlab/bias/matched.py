@@ -103,7 +103,9 @@ def matched_tables(
     rows: list[dict[str, object]] = []
     excesses = [pd.DataFrame(columns=list(EXCESS_COLUMNS))]
     samples = read_samples(datasets)
-    for pair in combinations(range(len(moved.arms)), 2):
+    # Without one-nuisance universes there is no robustness to compare.
+    arms = len(moved.arms) if design.curves("none") else 0
+    for pair in combinations(range(arms), 2):
         equal = {
             task: equalise(datasets[task], statistics[task], strata(task, samples, statistics), samples[task], design,
                            pair, replicas=moved.shift.shape[2] - 1, seed=seed)

@@ -21,6 +21,9 @@ __all__ = ["board_lines", "leaderboard_of"]
 _FROM_RUN: Final = [name for name in LEADERBOARD_COLUMNS if name.startswith(("rho", "pairs", "relative"))]
 """Columns that compare an arm with nothing outside of its own run."""
 
+_TEXT: Final = ("flag", "relative_to", "relative_tasks")
+"""Columns of text, also where every cell is empty."""
+
 _CHAIN: Final = ("detector", "selection", "most_tokens")
 """Parts of a study's config that say what happens to an event before an arm sees it."""
 
@@ -115,10 +118,8 @@ def _table(folder: Path, name: str) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (FileNotFoundError, pd.errors.EmptyDataError):
         raise RunError(f"{path} is missing: the run wrote no tables for a leaderboard. Run the study again.") from None
-    text = [c for c in ("flag", "relative_to", "relative_tasks", "unit", "source", "value") if c in table]
-    return table.assign(
-        **{c: table[c].fillna("").astype(str) for c in text if table[c].dtype != np.float64 or c == "flag"}
-    )
+    text = [name for name in _TEXT if name in table]
+    return table.assign(**{name: table[name].astype(object).fillna("").astype(str) for name in text})
 
 
 def _config(path: Path) -> Mapping[str, Any]:
