@@ -64,8 +64,15 @@ class Block(nn.Module):
         self.narrow = nn.Linear(expansion * width, width)
         self.log_scale = nn.Parameter(torch.log(torch.logspace(0.5, 2.0, heads)))
 
-    def forward(self, x: Tensor, place: Tensor, ragged: Ragged) -> Tensor:
-        """Return (token, width) from the same shape; ``place`` (token, 3) are positions about the centroid, cm."""
+    def forward(self, x: Tensor, place: Tensor, ragged: Ragged, weight: Tensor | None = None) -> Tensor:
+        """Return (token, width) from the same shape.
+
+        Args:
+            x: (token, width).
+            place: (token, 3), positions about the centroid, cm.
+            ragged: Where the tokens of each event lie.
+            weight: (token,), how far each token is there (``Presence.weight``); None where all are.
+        """
         columns = self.head - GEOMETRY
         mixed = self.project(self.before(x)).unflatten(1, (self.heads, -1))
         query, key, value = mixed.split([columns, columns, self.head - 3], dim=-1)
@@ -76,7 +83,10 @@ class Block(nn.Module):
         key = torch.cat([key, there, -there.square().sum(-1, keepdim=True) / 2], dim=-1)
         value = torch.cat([value, there], dim=-1)
         nothing = functional.pad(x.new_full((1,), -_FAR), (self.head - 1, 0))
-        seen = ragged.attend(query, key, value, nothing)
+        if weight is None:
+            seen = ragged.attend(query, key, value, nothing)
+        else:
+            seen = ragged.attend_present(query, key, value, nothing, weight)
         seen = seen - functional.pad(there, (self.head - 3, 0))
         x = x + self.join(seen.flatten(1))
         out: Tensor = x + self.narrow(functional.relu(self.widen(self.between(x))))

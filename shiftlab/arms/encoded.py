@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shiftlab.arms.presence import Presence
+
 __all__ = ["Encoded"]
 
 
@@ -25,6 +27,7 @@ class Encoded:
         place: int64 (voxel,), where in its token the voxel lies, below ``Body.places``.
         value: float32 (voxel,), ln(energy / reference).
         voxels: float32 (voxel, voxel_features), what the body says of single voxels; None if nothing.
+        presence: How far the tokens of each event are there, where derivatives are wanted; None: all are.
     """
 
     tokens: Tensor
@@ -37,6 +40,7 @@ class Encoded:
     place: Tensor
     value: Tensor
     voxels: Tensor | None = None
+    presence: Presence | None = None
 
     def __len__(self) -> int:
         """Return the number of events."""

@@ -52,14 +52,21 @@ class EventHead(nn.Module):
         lengths, event = encoded.offsets.diff(), encoded.token_event
         largest = torch.segment_reduce(weight.detach(), "max", lengths=lengths, axis=0)
         weight = torch.exp(weight - largest[event])
+        if encoded.presence is not None:
+            weight = weight * encoded.presence.weight[:, None]
         total = _summed(weight, event, len(encoded))
         placed = torch.cat([values, place], dim=1)
         pooled = _summed((weight[:, :, None] * placed[:, None, :]).flatten(1), event, len(encoded))
         pooled = pooled.view(len(encoded), _QUERIES, _COLUMNS + 3) / total[:, :, None]
-        top = torch.segment_reduce(values, "max", lengths=lengths, axis=0)
-        apart = place - (_summed(place, event, len(encoded)) / lengths[:, None])[event]
-        covariance = _summed((apart[:, :, None] * moments[:, None, :]).flatten(1), event, len(encoded))
-        covariance = covariance / lengths[:, None]
+        if encoded.presence is None:
+            top = torch.segment_reduce(values, "max", lengths=lengths, axis=0)
+            apart = place - (_summed(place, event, len(encoded)) / lengths[:, None])[event]
+            covariance = _summed((apart[:, :, None] * moments[:, None, :]).flatten(1), event, len(encoded))
+            covariance = covariance / lengths[:, None]
+        else:
+            top = encoded.presence.largest(values)
+            apart = place - encoded.presence.mean(place)[event]
+            covariance = encoded.presence.mean((apart[:, :, None] * moments[:, None, :]).flatten(1))
         joined = torch.cat([pooled.flatten(1), top, covariance, encoded.overall], dim=1)
         raw: Tensor = self.leave(functional.relu(self.enter(joined)))
         return raw

@@ -58,6 +58,18 @@ class Neighbours:
         around.view(-1)[column + AROUND] = value[self.row]
         return around
 
+    def present_features(self, value: Tensor, weight: Tensor) -> Tensor:
+        """Return ``features`` where ``weight`` (voxel,) says how far each voxel is there; for itself each one is."""
+        around = value.new_zeros(len(self), 2 * AROUND).view(-1)
+        column, row = self.owner * (2 * AROUND) + self.place, self.row
+        seen = torch.where(self.place == _SELF, torch.ones_like(weight[:1]), weight[row])
+        around = around.index_put((torch.cat([column, column + AROUND]),), torch.cat([seen, seen * value[row]]))
+        return around.view(len(self), 2 * AROUND)
+
+    def present_sum(self, features: Tensor, weight: Tensor) -> Tensor:
+        """Return ``sum`` where ``weight`` (voxel,) says how far each voxel is there; for itself each one is."""
+        return self.sum(features * weight[:, None]) + features * (1.0 - weight[:, None])
+
     def sum(self, features: Tensor) -> Tensor:
         """Return (voxel, column): the sum of ``features`` over each voxel and its neighbours."""
         total: Tensor = NeighbourSum.apply(features, self.row, self.offsets[:-1])  # type: ignore[no-untyped-call]

@@ -100,6 +100,24 @@ class Ragged:
                 return answer
             return self._bucketed(query, key, value, nothing)
 
+    def attend_present(self, query: Tensor, key: Tensor, value: Tensor, nothing: Tensor, weight: Tensor) -> Tensor:
+        """Return what ``attend`` does where ``weight`` (token,) says how far each token is there; it has buckets.
+
+        A token always sees itself: whether it is there is for those that see it.
+        """
+        key = torch.cat([key, nothing.expand(1, *key.shape[1:]).to(key.dtype)])
+        query, value = (torch.cat([one, torch.zeros_like(one[:1])]) for one in (query, value))
+        weight = torch.cat([weight, torch.zeros_like(weight[:1])])
+        answers = []
+        for rows in self.rows:
+            q, k, v = (one[rows].transpose(1, 2) for one in (query, key, value))
+            scores = q @ k.transpose(2, 3)
+            near = torch.exp(scores - scores.detach().amax(dim=3, keepdim=True))
+            own = torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)
+            seen = near * torch.where(own, torch.ones_like(weight[:1]), weight[rows][:, None, None, :])
+            answers.append((seen @ v / seen.sum(dim=3, keepdim=True)).transpose(1, 2).flatten(0, 1))
+        return torch.cat(answers).index_select(0, self.place)
+
     def _jagged(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (
             torch.nested.nested_tensor_from_jagged(

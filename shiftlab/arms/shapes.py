@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,14 +10,15 @@ from numpy.typing import NDArray
 
 from shiftlab.units import MIP_DEDX
 
-__all__ = ["SHAPES", "event_shapes"]
+__all__ = ["CORE", "DISTANCES", "LEAST_SPREAD", "RADII", "SHAPES", "START", "Ends", "ends_of", "event_shapes"]
 
-_RADII: Final = (1.0, 2.0, 4.0, 8.0)
-_DISTANCES: Final = (5.0, 10.0, 20.0, 40.0)
-_CORE: Final = 3.0
-_START: Final = 3.0
+RADII: Final = (1.0, 2.0, 4.0, 8.0)
+DISTANCES: Final = (5.0, 10.0, 20.0, 40.0)
+CORE: Final = 3.0
+LEAST_SPREAD: Final = 1e-4
+START: Final = 3.0
 
-SHAPES: Final = 6 + 2 * (len(_RADII) + len(_DISTANCES)) + 6
+SHAPES: Final = 6 + 2 * (len(RADII) + len(DISTANCES)) + 6
 """Number of quantities."""
 
 Array = NDArray[np.float32]
@@ -48,8 +50,8 @@ def event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: I
     """Return float32 (event, SHAPES): where the energy is, how it spreads and how dense its ends are.
 
     All are of order one: the centroid about the middle of the 230.4 cm cube in half its edge; ln of the
-    spread along the principal axes, cm; the fraction of the energy within ``_RADII`` of the main axis
-    and ``_DISTANCES`` of the centroid, cm, and ln of the mean voxel energy there; and ln of the dE/dx
+    spread along the principal axes, cm; the fraction of the energy within ``RADII`` of the main axis
+    and ``DISTANCES`` of the centroid, cm, and ln of the mean voxel energy there; and ln of the dE/dx
     of both ends with the length between them, for two definitions of the ends. An event without
     voxels gives zeros.
 
@@ -65,11 +67,11 @@ def event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: I
     pairs = away[:, [0, 1, 2, 0, 0, 1]] * away[:, [0, 1, 2, 1, 2, 2]] * energy[:, None]
     spread = (_sums(pairs, offsets) / total)[:, [0, 3, 4, 3, 1, 5, 4, 5, 2]].reshape(-1, 3, 3)
     values, vectors = np.linalg.eigh(spread)
-    values = np.sqrt(np.maximum(values, 1e-4))
+    values = np.sqrt(np.maximum(values, LEAST_SPREAD))
     along = np.einsum("vi,vi->v", away, vectors[event, :, 2])
     aside = np.sqrt(np.maximum(np.einsum("vi,vi->v", away, away) - along**2, 0.0))
-    around = _within(aside, _RADII, energy, event, len(total))
-    near = _within(np.hypot(along, aside), _DISTANCES, energy, event, len(total))
+    around = _within(aside, RADII, energy, event, len(total))
+    near = _within(np.hypot(along, aside), DISTANCES, energy, event, len(total))
     inside, number = np.concatenate([around, near], axis=2)
     fraction, mean = inside / total, inside / np.maximum(number, 1.0)
     ends = _ends(along, aside, energy, event, offsets)
@@ -83,23 +85,62 @@ def event_shapes(position: Doubles, energy: Doubles, event: Integers, offsets: I
 
 def _ends(along: Doubles, aside: Doubles, energy: Doubles, event: Integers, offsets: Integers) -> Doubles:
     """Return (event, 6): dE/dx (MeV/cm) of both ends of the core along the main axis, and its length."""
+    running, windows = ends_of(along, aside, energy, event, offsets)
+    quantities = []
+    for one in windows:
+        near, far = (
+            (running[last] - running[first]) / START for first, last in ((one.start, one.ahead), (one.behind, one.stop))
+        )
+        quantities += [np.minimum(near, far), np.maximum(near, far), one.last - one.first]
+    if not quantities:
+        return np.zeros((len(offsets) - 1, 6))
+    found: Doubles = np.stack(quantities, axis=1)
+    return found
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where both ends of each event are, in voxels sorted by event and place along its main axis.
+
+    The first end is the voxels ``start`` to ``ahead``, the other ``behind`` to ``stop``, (event,) each, without the
+    last.
+
+    Attributes:
+        start: int64.
+        ahead: int64.
+        behind: int64.
+        stop: int64.
+        first: Place of ``start`` along the main axis, cm.
+        last: Place of the last voxel of the other end, cm.
+    """
+
+    start: Integers
+    ahead: Integers
+    behind: Integers
+    stop: Integers
+    first: Doubles
+    last: Doubles
+
+
+def ends_of(
+    along: Doubles, aside: Doubles, energy: Doubles, event: Integers, offsets: Integers
+) -> tuple[Doubles, tuple[Ends, ...]]:
+    """Return (voxel + 1,), the running sum of the core's energy over sorted voxels, and the ends by two definitions."""
     shifted = along + event * 1e4  # no event is 100 m long, so that one sort serves all
     order = np.argsort(shifted, kind="stable")
-    shifted, along, core = shifted[order], along[order], energy[order] * (aside[order] < _CORE)
+    shifted, along, core = shifted[order], along[order], energy[order] * (aside[order] < CORE)
     running = np.concatenate([[0.0], np.cumsum(core)])
     first, last = offsets[:-1], offsets[1:]
     total = running[last] - running[first]
-    quantities = []
+    found = []
     for low, high in ((0.02, 0.98), (0.05, 0.95)):
         start = np.searchsorted(running, running[first] + low * total, side="right") - 1
         stop = np.searchsorted(running, running[first] + high * total, side="left") - 1
         start, stop = np.clip(start, 0, max(len(along) - 1, 0)), np.clip(stop, 0, max(len(along) - 1, 0))
         if not len(along):
-            return np.zeros((len(first), 6))
-        ahead = np.searchsorted(shifted, shifted[start] + _START)
-        behind = np.searchsorted(shifted, shifted[stop] - _START)
-        one = (running[np.minimum(ahead, last)] - running[start]) / _START
-        other = (running[stop + 1] - running[np.maximum(behind, first)]) / _START
-        quantities += [np.minimum(one, other), np.maximum(one, other), along[stop] - along[start]]
-    ends: Doubles = np.stack(quantities, axis=1)
-    return ends
+            return running, ()
+        ahead = np.searchsorted(shifted, shifted[start] + START)
+        behind = np.searchsorted(shifted, shifted[stop] - START)
+        inside = np.minimum(ahead, last), np.maximum(behind, first)
+        found.append(Ends(start, *inside, stop + 1, along[start], along[stop]))
+    return running, tuple(found)

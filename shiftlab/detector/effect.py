@@ -66,6 +66,7 @@ class Effect(ABC, Generic[State]):
         files: Names of the files that a detector's configuration may give it by path, beside its parameters.
         needs: Fields of the state that it reads.
         changes: Fields of the state that it may change; all others stay equal bit for bit.
+        smooth: Whether the charge is a smooth function of its parameters, where it changes nothing but the charge.
         double_counts: (own parameter, another nuisance, reason): the two share one physical cause, so that a
             detector in which both are uncertain is refused unless it says ``allow_double_counting``.
     """
@@ -76,6 +77,7 @@ class Effect(ABC, Generic[State]):
     order: ClassVar[int] = 0
     readout: ClassVar[Literal["any", "pixels", "wires"]] = "any"
     files: ClassVar[tuple[str, ...]] = ()
+    smooth: ClassVar[bool] = True
     double_counts: ClassVar[tuple[tuple[str, str, str], ...]] = ()
     needs: ClassVar[tuple[str, ...]]
     changes: ClassVar[tuple[str, ...]]

@@ -35,6 +35,7 @@ class StickyCodes(Effect[Cells]):
     catalogue: ClassVar[tuple[str, ...]] = ("P5",)
     needs: ClassVar[tuple[str, ...]] = ("key", "cell", "electrons")
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
+    smooth: ClassVar[bool] = False  # codes are whole numbers
     parameters = (
         Parameter(
             "probability",

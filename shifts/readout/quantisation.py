@@ -48,6 +48,7 @@ class Quantisation(Effect[Cells]):
     catalogue: ClassVar[tuple[str, ...]] = ("E13",)
     needs: ClassVar[tuple[str, ...]] = ("electrons",)
     changes: ClassVar[tuple[str, ...]] = ("electrons",)
+    smooth: ClassVar[bool] = False  # codes are whole numbers
     parameters = (
         Parameter(
             "step",

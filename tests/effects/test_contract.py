@@ -138,7 +138,7 @@ def test_gradients_follow_the_physics(effect, events, nominal, stream):
     """Where only charge changes, its derivative by each continuous parameter is that of finite differences."""
     if effect.changes != ("electrons",):
         pytest.skip("the set of cells changes, which has no derivative")
-    if effect.name in ("quantisation", "sticky_codes"):
+    if not effect.smooth:
         pytest.skip("codes are whole numbers, which have no derivative")
     for parameter in effect.parameters:
         idle = parameter.requires and nominal[parameter.requires[0]] != parameter.requires[1]

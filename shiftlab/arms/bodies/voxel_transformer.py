@@ -15,6 +15,7 @@ from shiftlab.arms.contract import InputContract
 from shiftlab.arms.encoded import Encoded
 from shiftlab.arms.neighbours import AROUND
 from shiftlab.arms.patches import Patches
+from shiftlab.arms.presence import Presence
 from shiftlab.arms.ragged import Ragged
 from shiftlab.arms.shapes import SHAPES
 from shiftlab.errors import ConfigError
@@ -34,12 +35,22 @@ class Stem(nn.Module):
         self.gather = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
         self.spread = nn.ModuleList(nn.Linear(width, width) for _ in range(rounds))
 
-    def forward(self, patches: Patches, around: Tensor) -> Tensor:
-        """Return (voxel, width); ``around`` (voxel, 54) is ``Neighbours.features`` of ln(energy / reference)."""
+    def forward(self, patches: Patches, around: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return (voxel, width).
+
+        Args:
+            patches: A batch of events.
+            around: (voxel, 54), ``Neighbours.features`` of ln(energy / reference).
+            weight: (voxel,), how far each voxel is there; None where all are.
+        """
         found: Tensor = self.mix(functional.relu(self.enter(around)))
         for level, gather, spread in zip(self.levels, self.gather, self.spread, strict=True):
-            summed = patches.near.sum(functional.relu(gather(level(found))))
-            found = found + spread(functional.relu(summed * 0.25))
+            given = functional.relu(gather(level(found)))
+            if weight is None:
+                summed = functional.relu(patches.near.sum(given) * 0.25)
+            else:  # not negative, and 0 where only candidates would add to it: there relu has no derivative
+                summed = patches.near.present_sum(given, weight) * 0.25
+            found = found + spread(summed)
         return found
 
 
@@ -107,23 +118,32 @@ class VoxelTransformer(Body):
         """Return the constructor's keyword arguments."""
         return dict(self._size)
 
-    def tokens(self, patches: Patches, voxels: Tensor) -> Tensor:
+    def tokens(self, patches: Patches, voxels: Tensor, presence: Presence | None = None) -> Tensor:
         """Return the embedding of each patch, (token, width), without its position, from its voxels' stem."""
         placed = functional.relu(self.pool(voxels) + self.place.index_select(0, patches.local))
-        count = patches.voxel_offsets.diff()
-        mean = placed.new_zeros(len(count), placed.shape[1]).index_add(0, patches.voxel_patch, placed) / count[:, None]
-        largest = torch.segment_reduce(placed, "max", lengths=count, axis=0)
+        if presence is None:
+            count = patches.voxel_offsets.diff()
+            summed = placed.new_zeros(len(count), placed.shape[1]).index_add(0, patches.voxel_patch, placed)
+            mean = summed / count[:, None]
+            largest = torch.segment_reduce(placed, "max", lengths=count, axis=0)
+        else:
+            mean, largest = presence.mean(placed), presence.largest(placed)
         content = torch.cat([self.level(torch.cat([mean, largest], dim=1)), patches.summary], dim=1)
         embedded: Tensor = self.embed(functional.relu(self.enter(content)))
         return embedded
 
-    def layers(self, patches: Patches, value: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+    def layers(
+        self, patches: Patches, value: Tensor | None = None, presence: Presence | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return the stem (voxel, stem), and (token, width) of the embedding and of each layer.
 
         Args:
             patches: A batch of events.
             value: float32 (voxel,), energies that are seen instead of those of the batch.
+            presence: How far the voxels of each patch are there; None where all are.
         """
+        if presence is not None:
+            return self._present_layers(patches, presence)
         ragged, place = Ragged.of(patches.offsets), offsets_from_centroid(patches)
         voxels = self.stem(patches, patches.around if value is None else patches.near.features(value))
         x = self.tokens(patches, voxels) + self.position(patches)
@@ -133,9 +153,26 @@ class VoxelTransformer(Body):
             results.append(x)
         return voxels, results
 
-    def forward(self, batch: Patches) -> Encoded:
-        """Return the results of all layers side by side, and the stem."""
-        voxels, results = self.layers(batch)
+    def _present_layers(self, patches: Patches, presence: Presence) -> tuple[Tensor, list[Tensor]]:
+        """Return the same where voxels, and with them patches, are more or less there."""
+        ragged, place = Ragged.of(patches.offsets, jagged=False), offsets_from_centroid(patches)
+        weight, token = presence.weight, presence.of_owners(patches.patch_event, len(patches)).weight
+        voxels = self.stem(patches, patches.near.present_features(patches.value, weight), weight)
+        x = self.tokens(patches, voxels, presence) + self.position(patches)
+        results = [x]
+        for block in self.blocks:
+            x = block(x, place, ragged, token)
+            results.append(x)
+        return voxels, results
+
+    def forward(self, batch: Patches, presence: Presence | None = None) -> Encoded:
+        """Return the results of all layers side by side, and the stem.
+
+        Args:
+            batch: Some events.
+            presence: How far the voxels of each patch are there, where derivatives are wanted; None: all are.
+        """
+        voxels, results = self.layers(batch, presence=presence)
         return Encoded(
             tokens=torch.cat(results, dim=-1),
             offsets=batch.offsets,
@@ -147,4 +184,5 @@ class VoxelTransformer(Body):
             place=batch.local,
             value=batch.value,
             voxels=voxels,
+            presence=None if presence is None else presence.of_owners(batch.patch_event, len(batch)),
         )

@@ -2,6 +2,7 @@
 
 from shiftlab.responses.emulation.closure import Check, Closure
 from shiftlab.responses.emulation.emulate import Emulator, emulate, emulator
+from shiftlab.responses.emulation.gradient import Gradients, differentiate
 from shiftlab.responses.emulation.settings import EmulationSettings
 
-__all__ = ["Check", "Closure", "EmulationSettings", "Emulator", "emulate", "emulator"]
+__all__ = ["Check", "Closure", "EmulationSettings", "Emulator", "Gradients", "differentiate", "emulate", "emulator"]

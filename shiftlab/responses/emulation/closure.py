@@ -160,9 +160,10 @@ def refuse_open(closures: Sequence[Closure], settings: EmulationSettings) -> Non
             + "\n  ".join(text for _, text in found[:8])
             + rest
             + "\nLeave such tasks out (tasks=[...]); add unisims at two sigma, more anchors for form 'interpolated'; "
-            "take pairs=True with universes of two nuisances; leave the bent nuisance out of the study; take more events "
-            "where their noise alone is beyond the limit; run frozen maps in the throws of the universes that test "
-            "them; or raise emulation.limit."
+            "take pairs=True with universes of two nuisances; leave the bent nuisance out of the study; take more "
+            "events where their noise alone is beyond the limit; run frozen maps in the throws of the universes that "
+            "test them; "
+            "or raise emulation.limit."
         )
 
 

@@ -73,7 +73,7 @@ def head_closure(
     factors = weights(points, points.take(tested), settings)
     checks = []
     for universe, row, simulated in zip(tested, factors, direct, strict=True):
-        emulated = head.outputs(row[None])
+        emulated = head.outputs(row[None], points.take([universe]))
         difference = _score(emulated[0], judge, sample) - simulated
         checks.append(
             Check(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
 from shiftlab.detector import Universe
-from shiftlab.errors import DataError, RunError
+from shiftlab.errors import ConfigError, DataError, RunError
 from shiftlab.provenance import digest_json
 from shiftlab.responses.emulation.closure import Closure, refuse_open
 from shiftlab.responses.emulation.compare import anchors, check_points, head_closure
 from shiftlab.responses.emulation.curves import weights
+from shiftlab.responses.emulation.gradient import Gradients
 from shiftlab.responses.emulation.heads import Floats, Judge, judges, read_head
 from shiftlab.responses.emulation.points import Points
 from shiftlab.responses.emulation.sample import Sample
 from shiftlab.responses.emulation.settings import EmulationSettings
+from shiftlab.responses.emulation.slopes import Agreement, Slopes, by_arm, slopes_of
 from shiftlab.responses.responses import Responses
 
 __all__ = ["PREFIX", "Emulator", "emulate", "emulator"]
@@ -41,6 +43,7 @@ class Emulator:
         settings: Form of the response and limits.
         points: The universes of ``responses``.
         closures: Closure of every arm, seed and task.
+        slopes: By arm, seed and task, derivatives that are used in place of some finite responses.
     """
 
     responses: Responses
@@ -48,6 +51,12 @@ class Emulator:
     settings: EmulationSettings
     points: Points
     closures: tuple[Closure, ...]
+    slopes: Mapping[tuple[str, int, str], Slopes] = field(default_factory=dict)
+
+    @property
+    def agreements(self) -> tuple[Agreement, ...]:
+        """Every derivative beside the finite response to the same nuisance."""
+        return tuple(one for slopes in self.slopes.values() for one in slopes.agreements)
 
     def bytes_per_universe(self) -> int:
         """Return the memory that one universe takes, over all arms, seeds and tasks."""
@@ -133,7 +142,9 @@ class Emulator:
         for arm, seed in np.ndindex(grid[:2]):
             head = read_head(data, name, judge, arm, seed, nominal, made_of)
             output[arm, seed, :first] = head.direct[list(kept)]
-            output[arm, seed, first:] = head.outputs(factors)
+            key = str(data["arm"].values[arm]), int(data["seed"].values[seed]), name
+            head = replace(head, slopes=self.slopes.get(key))
+            output[arm, seed, first:] = head.outputs(factors, asked)
             observable[arm, seed, first:] = _observable(judge, output[arm, seed, first:])
         rows = [*kept, *([nominal] * len(asked))]
         observable[:, :, :first] = data["observable"].values[:, :, list(kept)]
@@ -184,6 +195,7 @@ class Emulator:
             "values": digest_json([asked.nuisances, asked.value.tolist(), asked.throw, asked.recalibrate]),
             "beyond_tested": self._beyond(asked),
             "closure": [one.to_dict() for one in self.closures],
+            **({"gradients": [one.to_dict() for one in self.agreements]} if self.slopes else {}),
         }
         return {**source, "emulated": made, "plan": digest_json({"emulated": made})}
 
@@ -198,6 +210,7 @@ def emulator(
     *,
     tasks: Mapping[str, Judge] | Iterable[str] | None = None,
     settings: EmulationSettings | None = None,
+    gradients: Sequence[Gradients] = (),
     refuse: bool = True,
 ) -> Emulator:
     """Return what emulates universes of ``responses``, after its closure was measured.
@@ -206,13 +219,20 @@ def emulator(
         responses: Directly simulated universes: nominal, unisims, and universes that test them.
         tasks: Which tasks, by name, or name to task for a synthetic store; all by default.
         settings: Form of the response and limits; None for the defaults.
+        gradients: Derivatives of some arms and seeds (``gradient.differentiate``), used where their mean over events
+            is within 10% of the finite response. They take nothing in of how a response bends.
         refuse: False measures only; what it gives must then be judged by ``closures``.
 
     Raises:
         UnknownNameError: there is no such task.
+        ConfigError: derivatives are given together with ``pairs``.
         DataError: no universes to make responses from or to test them with, or they do not agree.
     """
     settings = settings or EmulationSettings()
+    if gradients and settings.pairs:
+        raise ConfigError(
+            "emulation.pairs = True: the terms of pairs are beyond finite responses; leave gradients out."
+        )
     known = judges(responses.datasets, tasks)
     if not known:
         raise DataError("no task to emulate.")
@@ -220,7 +240,7 @@ def emulator(
     settings = settings.settled(points.unisim_strengths(), points.joint)
     check_points(points, settings)
     made_of = sorted({u for word in set(points.recalibrate) for u in anchors(points, settings, word)})
-    closures = []
+    closures, slopes, known_gradients = [], {}, by_arm(gradients)
     for name, judge in known.items():
         data = responses.task(name)
         columns = (data[key].values for key in ("evaluated", "truth", "weight", "vertex_uid"))
@@ -228,10 +248,14 @@ def emulator(
         for arm, seed in np.ndindex(data.sizes["arm"], data.sizes["seed"]):
             head = read_head(data, name, judge, arm, seed, points.nominal, np.array(made_of, dtype=np.int64))
             names = str(data["arm"].values[arm]), int(data["seed"].values[seed]), name
+            own = known_gradients.get(names[:2])
+            if own is not None and name in own.value:
+                slopes[names] = slopes_of(head, own, name, data["event"].values, sample, points, settings)
+                head = replace(head, slopes=slopes[names])
             closures.append(head_closure(head, judge, sample, names, points, settings))
     if refuse:
         refuse_open(closures, settings)
-    return Emulator(responses, known, settings, points, tuple(closures))
+    return Emulator(responses, known, settings, points, tuple(closures), slopes)
 
 
 def emulate(
@@ -240,6 +264,7 @@ def emulate(
     *,
     tasks: Mapping[str, Judge] | Iterable[str] | None = None,
     settings: EmulationSettings | None = None,
+    gradients: Sequence[Gradients] = (),
     unisims: bool = True,
 ) -> Responses:
     """Return responses in universes that no network was run in, marked as emulated.
@@ -254,6 +279,7 @@ def emulate(
         universes: What to emulate, say ``multisim(detector, 1000, seed=2)``.
         tasks: Which tasks, by name, or name to task for a synthetic store; all by default.
         settings: Form of the response and limits; None for the defaults.
+        gradients: As for ``emulator``.
         unisims: Whether the unisims stay in the store, as the paired bias needs them.
 
     Raises:
@@ -261,7 +287,7 @@ def emulate(
         DataError: closure cannot be measured, or the universes do not close.
         RunError: the store would take too much memory.
     """
-    return emulator(responses, tasks=tasks, settings=settings).store(universes, unisims=unisims)
+    return emulator(responses, tasks=tasks, settings=settings, gradients=gradients).store(universes, unisims=unisims)
 
 
 def _observable(judge: Judge, outputs: np.ndarray[Any, np.dtype[np.float32]]) -> Floats:

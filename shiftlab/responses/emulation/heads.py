@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,10 @@ import xarray as xr
 from shiftlab.errors import UnknownNameError
 from shiftlab.responses.emulation.scale import OutputScale, Scale, Singles, scale_of
 from shiftlab.tasks import named_tasks
+
+if TYPE_CHECKING:
+    from shiftlab.responses.emulation.points import Points
+    from shiftlab.responses.emulation.slopes import Slopes
 
 __all__ = ["Head", "Judge", "judges", "read_head"]
 
@@ -58,19 +62,34 @@ class Head:
         scale: The scale on which its outputs move.
         direct: float32 (universe, event, output), the simulated outputs.
         displacement: float32 (universe, event, output), the same as displacements on that scale.
+        slopes: Derivatives that are used in place of some of them.
     """
 
     where: str
     scale: Scale
     direct: Singles
     displacement: Singles
+    slopes: Slopes | None = None
 
-    def outputs(self, weights: Floats) -> Singles:
-        """Return float32 (asked universe, event, output) for ``weights`` (asked universe, universe), by one product."""
+    def outputs(self, weights: Floats, asked: Points) -> Singles:
+        """Return float32 (asked universe, event, output), by one product.
+
+        Args:
+            weights: (asked universe, universe), see ``curves.weights``.
+            asked: The asked universes; where they are not recalibrated, ``slopes`` stand for their curves.
+        """
+        along = None
+        if self.slopes is not None:
+            plain = np.array([word == "none" for word in asked.recalibrate])
+            weights = weights.copy()
+            weights[np.ix_(plain, self.slopes.replaced)] = 0.0
+            along = (asked.value * plain[:, None])[:, self.slopes.nuisance].astype(np.float32)
         used = np.flatnonzero(weights.any(axis=0))
         shape = self.displacement.shape
         parts = self.displacement[used].reshape(len(used), -1)
         moved: Singles = weights[:, used].astype(np.float32) @ parts
+        if self.slopes is not None and along is not None:
+            moved += along @ self.slopes.value.reshape(len(self.slopes.nuisance), shape[1] * shape[2])
         return self.scale.outputs(moved.reshape(len(weights), *shape[1:]))
 
 

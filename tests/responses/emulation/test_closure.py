@@ -56,7 +56,8 @@ def test_a_nuisance_that_does_not_close_is_named_and_refused(toys):
         DataError, match=r"arm 'a', seed 0, task 'energy', universe 'gain\+2' \(gain\): 21% of the shift"
     ):
         emulate(source, toys.joints(1), tasks=toys.tasks, settings=EmulationSettings(form="quadratic"))
-    assert emulate(source, toys.joints(1), tasks=toys.tasks, settings=EmulationSettings(form="quadratic", limit=0.25)).emulated
+    wider = EmulationSettings(form="quadratic", limit=0.25)
+    assert emulate(source, toys.joints(1), tasks=toys.tasks, settings=wider).emulated
 
 
 def test_nuisances_that_do_not_add_up_are_refused_by_the_joint_universes_and_by_the_pair(toys):
