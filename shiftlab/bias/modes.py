@@ -129,7 +129,8 @@ def shares_of_parts(modes: Modes, parts: Sequence[Part], covariance: Floats | No
 
 
 def _freed(covariance: Floats) -> Floats:
-    return covariance[0] if len(covariance) == 1 else 2.0 * covariance[0] - covariance[1:].mean(axis=0)
+    freed: Floats = covariance[0] if len(covariance) == 1 else 2.0 * covariance[0] - covariance[1:].mean(axis=0)
+    return freed
 
 
 def shares_of_regression(
