@@ -42,6 +42,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     place.add_argument("--composition", type=float, default=0.2, metavar="WIDTH", help="prior on each of them (0.2)")
     place.add_argument("--known-flux", action="store_true", help="the shape of the energy spectrum does not float")
     place.add_argument("--checkpoints", type=Path, metavar="DIR", help="the run's arms, where they are not found")
+    place.add_argument("--plugins", nargs="+", default=[], metavar="FILE", help="loose Python files that the run used")
     place.add_argument("--level", type=float, default=0.01, help="p-value below which the catalogue is rejected (0.01)")
     place.add_argument("--toys", type=int, default=500, help="toys behind the p-value (500; 0: the chi2 law)")
     place.add_argument("--seed", type=int, default=1, help="of halves, toys and draws (1)")
@@ -52,8 +53,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _place(given: argparse.Namespace) -> int:
     """Place, and print the answer."""
     exposure = _exposure(given.exposure)
+    from shiftlab.plugins import load_plugins
     from shiftlab.run.placing import Placing, place_run
 
+    load_plugins(given.plugins)
     placing = Placing(
         universe=given.universe,
         sample=given.sample,

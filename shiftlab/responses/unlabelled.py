@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shiftlab.arms import Arm, predict_all
+from shiftlab.arms.repeatable import repeatable
 from shiftlab.errors import DataError
 from shiftlab.events import open_events, stream
 from shiftlab.events.deposits import EventTable
@@ -55,7 +56,7 @@ def observables(
     found: dict[str, list[NDArray[Any]]] = {}
     vertex = []
     shown = sys.stderr.isatty() if progress is None else progress
-    with torch.inference_mode(), tqdm(total=events, unit="event", desc=path.name, disable=not shown) as bar:
+    with repeatable("cpu"), tqdm(total=events, unit="event", desc=path.name, disable=not shown) as bar:
         for piece in stream(path, chunk=_CHUNK):
             vertex.append(piece.events.vertex.cpu().numpy())
             for arm in arms:

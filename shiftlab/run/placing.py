@@ -239,7 +239,7 @@ def _identity(folder: Path) -> Mapping[str, Any]:
         raise RunError(f"'{folder}' is not the folder of a finished run; `shiftlab run study=NAME` makes one.")
     try:
         plain = json.loads((folder / "identity.json").read_text(encoding="utf-8"))
-        return {**plain["identity"], "digest": plain["digest"]}
+        return {"checkpoints": {}, **plain["identity"], "digest": plain.get("digest", "")}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"'{folder}/identity.json' does not say what the run was made of: {error}.") from error
 
