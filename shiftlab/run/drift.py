@@ -62,7 +62,6 @@ def measure_drift(
     detector: Recorder,
     universes: Sequence[Universe],
     arms: Sequence[Arm],
-    biases: pd.DataFrame,
     *,
     device: str,
     progress: bool,
@@ -71,13 +70,12 @@ def measure_drift(
 
     Args:
         config: The study; ``drift`` says how.
-        folder: The run's folder, which holds the responses.
+        folder: The run's folder, which holds the responses and ``bias.csv``.
         events: The evaluation events.
         variations: Twins of the events by another model.
         detector: The detector.
         universes: All of the study; those that displace one nuisance, not recalibrated, are looked at.
         arms: All of the study.
-        biases: As ``Bias.table``.
         device: torch device.
         progress: Show bars on stderr.
 
@@ -108,7 +106,7 @@ def measure_drift(
         progress=progress,
     )
     features.save(folder / FEATURES)
-    for name, table in _tables(config, folder, features, biases, progress).items():
+    for name, table in _tables(config, folder, features, progress).items():
         write_table(folder / table_path(name), table)
     return folder / FEATURES
 
@@ -118,14 +116,13 @@ def _chosen(config: StudyConfig, arms: Sequence[Arm]) -> list[Arm]:
     return [arm for arm in arms if (isinstance(arm, OneBody) if names is None else arm.name in names)]
 
 
-def _tables(
-    config: StudyConfig, folder: Path, features: Features, biases: pd.DataFrame, progress: bool
-) -> dict[str, pd.DataFrame]:
+def _tables(config: StudyConfig, folder: Path, features: Features, progress: bool) -> dict[str, pd.DataFrame]:
     bodies = [_body(data) for data in features.bodies.values()]
     total = sum(len(body.universes) - 1 for body in bodies)
     interval = 0.1 if sys.stderr.isatty() else 15.0
     with tqdm(desc="drift", total=total, unit="universe", mininterval=interval, disable=not progress) as bar:
         drift = drift_table(bodies, trees=config.drift.trees, seed=config.seed, step=bar.update)
+    biases = _biases(folder)
     heads = [head for data in features.bodies.values() for head in _linear_heads(data)]
     statistics = dict(zip(config.tasks, named_tasks(config.tasks), strict=True))
     with open_responses(folder / RESPONSES) as stored:
@@ -219,7 +216,6 @@ def drift_of_run(config: StudyConfig, folder: Path, *, progress: bool | None = T
             detector,
             make_universes(config, detector),
             load_arms(checkpoints, config.arms.names, config.arms.seeds),
-            _biases(folder),
             device=device,
             progress=shown,
         )
@@ -233,8 +229,8 @@ def drift_of_run(config: StudyConfig, folder: Path, *, progress: bool | None = T
 
 def _biases(folder: Path) -> pd.DataFrame:
     """Return the run's table of biases; a run from before ``not_quoted`` quotes all."""
-    table = pd.read_csv(folder / "bias.csv", keep_default_na=False, na_values=[""])
-    return table if "not_quoted" in table else table.assign(not_quoted="")
+    table = pd.read_csv(folder / "bias.csv", keep_default_na=False, na_values=[""], dtype={"not_quoted": "str"})
+    return table.assign(not_quoted=table["not_quoted"].fillna("") if "not_quoted" in table else "")
 
 
 def _refuse_other_study(known: Mapping[str, Any], given: Mapping[str, Any]) -> None:

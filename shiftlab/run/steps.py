@@ -123,7 +123,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     if config.drift.events:
         _say("drift of the features", progress)
         measure_drift(
-            *(config, folder.path, events, variations, detector, universes, arms, biases.table),
+            *(config, folder.path, events, variations, detector, universes, arms),
             device=device,
             progress=progress,
         )

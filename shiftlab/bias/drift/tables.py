@@ -150,7 +150,7 @@ def harm_table(drift: pd.DataFrame, bias: pd.DataFrame) -> pd.DataFrame:
         bias: As ``Bias.table``, biases of one-nuisance universes without recalibration among it.
     """
     rows = [pd.DataFrame(columns=list(HARM_COLUMNS))]
-    quoted = bias[(bias["group"] == "unisim") & (bias["recalibrate"] == "none") & (bias["not_quoted"].fillna("") == "")]
+    quoted = bias[(bias["group"] == "unisim") & (bias["recalibrate"] == "none") & (bias["not_quoted"] == "")]
     quoted = quoted[np.isfinite(quoted["bias_over_sigma_data"])]
     for (arm, seed, body, layer), part in drift.groupby(["arm", "seed", "body", "layer"], sort=False):
         of_arm = quoted[quoted["arm"] == arm]
