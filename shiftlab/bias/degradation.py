@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from itertools import product
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,10 @@ from shiftlab.bias.multiway import estimate
 from shiftlab.bias.robustness import Curve, few_seeds, response_curve, scores
 from shiftlab.bias.statistic import Floats, Statistic
 
-__all__ = ["EVERY", "SCORES", "Moved", "curve_table", "fit_table", "moved", "robustness_table", "task_scores"]
+__all__ = ["EVERY", "SCORES", "Moved", "curve_table", "fit_table", "moved", "robustness_table", "rooted", "task_scores"]
 
-SCORES: Final = ("area", "mean", "worst", "loss")
-"""Area under |b|, mean |b|, largest |b| and lost performance, in the order of the last axis of ``task_scores``."""
+SCORES: Final = ("square", "area", "mean", "worst", "loss")
+"""Mean b^2 at one sigma, area under |b|, mean |b|, largest |b|, lost performance: the last axis of ``task_scores``."""
 
 EVERY: Final = "all"
 """What stands for the mean over tasks in a column of tasks."""
@@ -36,6 +37,9 @@ _ROBUSTNESS: Final = (
     *("arm", "recalibrate", "task", "within", "score", "value", "lo", "hi", "lo95", "hi95"),
     *("raw", "common_unit", "unit", "nuisances", "seeds", "resolved", "flag"),
 )
+
+_POWER: Final = np.array([2.0, 1.0, 1.0, 1.0, 1.0])
+"""Power of the unit in each score."""
 
 Curves: TypeAlias = Mapping[tuple[str, int], Curve]
 """Nuisance and throw to its response curve, all arms, seeds, replicas and tasks at once."""
@@ -127,11 +131,14 @@ def _common_unit(sigma: Floats) -> Floats:
 def task_scores(
     curves: Curves, quoted: Mapping[str, npt.NDArray[np.bool_]], better: Sequence[int], limit: float
 ) -> Floats:
-    """Return the scores of every task, (..., 1 + replica, task, 4), NaN where there is none; see ``SCORES``.
+    """Return the scores of every task, (..., 1 + replica, task, 5), NaN where there is none; see ``SCORES``.
 
     Every nuisance counts once: the throws of a frozen map are averaged before nuisances are. ``worst`` is over all of
     them. Lost performance is the area under the signed loss, so that what one side wins counts against what the other
     loses; a statistic of which neither more nor less is better has none.
+
+    ``square`` is b^2 at one sigma, the mean over the sides that were run. A square less its noise has the right mean
+    however small the bias; |b| has not, and where biases sink below their errors scores of |b| are upper limits.
     """
     first = next(iter(curves.values())).bias
     found = np.full((*first.shape[:-2], first.shape[-1], len(SCORES)), np.nan)
@@ -142,14 +149,25 @@ def task_scores(
                 alone.setdefault(nuisance, []).append(_of_task(curve, t))
         if not alone:
             continue
+        found[..., t, 0] = np.mean([_square(each) for each in alone.values()], axis=0)
         sizes = np.mean([scores(each, harm=["size"], limit=limit) for each in alone.values()], axis=0)
-        found[..., t, :2] = sizes[..., 0, :2]
+        found[..., t, 1:3] = sizes[..., 0, :2]
         every = [curve for each in alone.values() for curve in each]
-        found[..., t, 2] = scores(every, harm=["size"], limit=limit)[..., 0, 2]
+        found[..., t, 3] = scores(every, harm=["size"], limit=limit)[..., 0, 2]
         if direction:
             lost = [scores(each, harm=["loss"], sign=[direction], limit=limit) for each in alone.values()]
-            found[..., t, 3] = np.mean(lost, axis=0)[..., 0, 0]
+            found[..., t, 4] = np.mean(lost, axis=0)[..., 0, 0]
     return found
+
+
+def _square(throws: Sequence[Curve]) -> Floats:
+    """Return the mean over throws and sides of b^2 at one sigma, freed of event noise, (..., 1 + replica)."""
+    sides = [curve.bias[..., np.abs(np.abs(curve.strength) - 1.0) < 1e-9, 0] ** 2 for curve in throws]
+    square = np.concatenate(sides, axis=-1).mean(axis=-1)
+    noise = square[..., 1:].mean(axis=-1, keepdims=True) - square[..., :1]
+    # A replica's noise comes on top of the sample's own, so it is freed twice.
+    times = np.where(np.arange(square.shape[-1]) == 0, 1.0, 2.0)
+    return np.asarray(square - times * noise, dtype=np.float64)
 
 
 def _of_task(curve: Curve, task: int) -> Curve:
@@ -216,38 +234,59 @@ def robustness_table(
 ) -> pd.DataFrame:
     """Return one row per arm, task, range of strength and score, over all seeds, in the common unit and in the task's.
 
-    The row of task "all" is the mean over the tasks that have a score. ``resolved`` is False where the 95% interval
-    holds 0: the score is then an upper limit. The interval is over events and seeds, of one seed over events alone.
+    The score "rms" is the root of the mean square at one sigma. The row of task "all" is over the tasks that have a
+    score. ``resolved`` is False where the 95% interval of the mean square holds 0 (of lost performance: its own). Then
+    the scores of |b| are upper limits and their intervals begin at 0. Intervals are over events and seeds, of one seed
+    over events alone.
+
+    Coverage with 5 seeds and 9 nuisances, from the mean |b| over its error upwards (600 pseudo-experiments each): see
+    ``docs``, correlated bias, which quotes what of it is short.
 
     Args:
         found: The displacements.
-        scored: Largest strength to scores (arm, seed, 1 + replica, task, 4), in each task's own unit.
+        scored: Largest strength to scores (arm, seed, 1 + replica, task, 5), in each task's own unit.
         units: Unit of each task's statistic.
         recalibrate: none, mip or exact.
     """
     seeds = len(found.seeds)
     head: dict[str, object] = {"recalibrate": recalibrate, "seeds": seeds, "flag": few_seeds(seeds)}
     rows: list[dict[str, object]] = []
-    for within, values in scored.items():
-        scaled = values / found.unit[:, None]
-        for a, (k, name) in _pairs(found.arms, SCORES):
-            own = {**head, "arm": found.arms[a], "within": within, "score": name}
-            known = np.flatnonzero(np.isfinite(scaled[a, ..., k]).all(axis=(0, 1))).tolist()
-            for t in known:
-                row = {**own, "task": found.tasks[t], **_row(scaled[a, ..., t, k])}
-                row |= {"raw": float(values[a, :, 0, t, k].mean()), "common_unit": float(found.unit[t])}
-                number = sum(bool(quoted[t]) for quoted in found.quoted.values())
-                rows.append({**row, "unit": units[t], "nuisances": number})
-            if len(known) > 1:
-                rows.append({**own, "task": EVERY, **_row(scaled[a][..., known, k].mean(axis=-1)), "unit": ""})
+    for (within, values), a in product(scored.items(), range(len(found.arms))):
+        own = {**head, "arm": found.arms[a], "within": within}
+        scaled = values[a] / found.unit[:, None] ** _POWER
+        known = np.isfinite(scaled[..., 0]).all(axis=(0, 1))
+        for t in np.flatnonzero(known).tolist():
+            number = sum(bool(quoted[t]) for quoted in found.quoted.values())
+            unit = {"common_unit": float(found.unit[t]), "unit": units[t], "nuisances": number}
+            for row in _scored(scaled[..., t, :]):
+                raw = float(row["value"] * found.unit[t])
+                rows.append({**own, **unit, **row, "task": found.tasks[t], "raw": raw})
+        if known.sum() > 1:
+            together = scaled[..., known, :]
+            some = np.isfinite(together).all(axis=(0, 1))
+            mean = np.full((*scaled.shape[:2], len(SCORES)), np.nan)
+            for k in np.flatnonzero(some.any(axis=0)):
+                mean[..., k] = together[..., some[:, k], k].mean(axis=-1)
+            rows += [{**own, **row, "task": EVERY, "unit": ""} for row in _scored(mean)]
     return pd.DataFrame(rows, columns=list(_ROBUSTNESS))
 
 
-def _pairs(arms: Sequence[str], names: Sequence[str]) -> Iterator[tuple[int, tuple[int, str]]]:
-    return ((a, named) for a in range(len(arms)) for named in enumerate(names))
+def _scored(values: Floats) -> Iterator[dict[str, Any]]:
+    """Give one row per score that is known, from (seed, 1 + replica, score)."""
+    square = estimate(values[..., 0]).columns("value", "lo", "hi")
+    resolved = square["lo95"] > 0.0
+    yield {"score": "rms", **rooted(square), "resolved": resolved}
+    for k, name in enumerate(SCORES[1:], start=1):
+        if not np.isfinite(values[..., k]).all():
+            continue
+        columns = estimate(values[..., k]).columns("value", "lo", "hi")
+        if name == "loss":
+            yield {"score": name, **columns, "resolved": not columns["lo95"] <= 0.0 <= columns["hi95"]}
+        else:
+            limit = {} if resolved else {end: min(0.0, columns["hi95"]) for end in ("lo", "lo95")}
+            yield {"score": name, **columns, **limit, "resolved": resolved}
 
 
-def _row(values: Floats) -> dict[str, object]:
-    """Return value, ends and whether 0 is outside of the 95% interval, from (seed, 1 + replica)."""
-    columns = estimate(values).columns("value", "lo", "hi")
-    return {**columns, "resolved": not columns["lo95"] <= 0.0 <= columns["hi95"]}
+def rooted(columns: Mapping[str, float]) -> dict[str, float]:
+    """Return the roots of a mean square and of the ends of its intervals; what is below 0 counts as 0."""
+    return {name: float(np.sqrt(max(0.0, value))) for name, value in columns.items()}

@@ -88,7 +88,8 @@ def matched_tables(
     """Return the contrast of every two arms, plain and at equal nominal performance, and their matched excess.
 
     The first table has one row per pair of arms and task, and one of task "all", the mean over matched tasks: the
-    difference of the areas under |b| within one sigma in the common unit, below 0 where ``arm`` is the more robust.
+    difference of the mean squares of the biases at one sigma, in the common unit, below 0 where ``arm`` is the more
+    robust (squares, since the noise in |b| cannot be taken off where it is large, and is larger in the worse arm).
     ``loss`` and ``minus_loss`` are the nominal losses, ``matched_loss`` that of both after matching. Each task is
     matched on its own events and each seed with its namesake. The second has the columns of ``excess_table``, of the
     matched tasks together.
@@ -248,22 +249,22 @@ def _contrasts(
     replicas = next(iter(equal.values())).shift.shape[2]
     seeds = len(moved.seeds)
     head = {"arm": moved.arms[pair[0]], "minus_arm": moved.arms[pair[1]], "seeds": seeds, "flag": few_seeds(seeds)}
-    plain = _areas(moved.shift[list(pair), :, :replicas], moved, design)
-    rows, used, areas = [], [], []
+    plain = _squares(moved.shift[list(pair), :, :replicas], moved, design)
+    rows, used, squares = [], [], []
     for t, (task, one) in enumerate(equal.items()):
         row: dict[str, object] = {**head, "task": task, "note": one.note}
         row |= {"loss": float(one.loss[0]), "minus_loss": float(one.loss[1])}
         row |= relative_robustness(*plain[..., t]).columns("plain")
         if not one.note:
-            area = _matched_area(one, moved, design, t)
-            estimate = relative_robustness(*area)
+            square = _matched_square(one, moved, design, t)
+            estimate = relative_robustness(*square)
             row |= {**estimate.columns("matched"), **_cost(one.found), "note": _unknown(estimate)}
             if np.isfinite(estimate.value):
                 used.append(t)
-                areas.append(area)
+                squares.append(square)
         rows.append(row)
     if len(used) > 1:
-        together = relative_robustness(*np.mean(areas, axis=0)).columns("matched")
+        together = relative_robustness(*np.mean(squares, axis=0)).columns("matched")
         everything = relative_robustness(*plain[..., used].mean(axis=-1)).columns("plain")
         note = "" if len(used) == len(equal) else f"of {', '.join(moved.tasks[t] for t in used)}"
         rows.append({**head, "task": EVERY, **everything, **together, "note": note})
@@ -274,20 +275,20 @@ def _unknown(found: Estimate) -> str:
     return "" if np.isfinite(found.value) else "fewer than 95% of the bootstrap replicas have a match"
 
 
-def _areas(shift: Floats, moved: Moved, design: Design) -> Floats:
-    """Return the area under |b| within one sigma, (..., 1 + replica, task), in the common unit."""
+def _squares(shift: Floats, moved: Moved, design: Design) -> Floats:
+    """Return the mean square of the biases at one sigma, (..., 1 + replica, task), in the common unit."""
     part = Moved(moved.arms, moved.seeds, moved.tasks, shift, moved.unit, moved.better, moved.quoted)
-    return task_scores(part.curves(design, "none", 1.0), moved.quoted, moved.better, 1.0)[..., 0] / moved.unit
+    return task_scores(part.curves(design, "none", 1.0), moved.quoted, moved.better, 1.0)[..., 0] / moved.unit**2
 
 
-def _matched_area(one: Equalised, moved: Moved, design: Design, task: int) -> Floats:
-    """Return the matched area of one task, (2, seed, 1 + replica); NaN in replicas that have no match in every seed."""
+def _matched_square(one: Equalised, moved: Moved, design: Design, task: int) -> Floats:
+    """Return the matched mean square of one task, (2, seed, 1 + replica); NaN in replicas without a match."""
     known = _matched_replicas([one])
     shift = np.full((*one.shift[:, :, known].shape, len(moved.tasks)), 0.0)
     shift[..., task] = np.nan_to_num(one.shift[:, :, known], nan=0.0)
-    area = np.full(one.shift.shape[:3], np.nan)
-    area[:, :, known] = _areas(shift, moved, design)[..., task]
-    return area
+    square = np.full(one.shift.shape[:3], np.nan)
+    square[:, :, known] = _squares(shift, moved, design)[..., task]
+    return square
 
 
 def _matched_replicas(equal: Sequence[Equalised]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from shiftlab.bias.degradation import EVERY, SCORES, Moved
+from shiftlab.bias.degradation import EVERY, SCORES, Moved, rooted
 from shiftlab.bias.multiway import Estimate, estimate
 from shiftlab.bias.robustness import leaderboard
 from shiftlab.bias.statistic import Floats
@@ -17,14 +17,14 @@ from shiftlab.errors import DataError
 __all__ = ["LEADERBOARD_COLUMNS", "ORDER", "replica_table", "standings"]
 
 ORDER: Final = (
-    "how far a result moves: |b| over the strengths from -1 to +1 sigma of each nuisance (the area), the mean over "
-    "nuisances and tasks, in units of the data's statistical error; the smallest first"
+    "how far a result moves: the root mean square of the biases under shifts of one sigma, over nuisances and tasks, "
+    "in units of the data's statistical error; the smallest first"
 )
 """What the leaderboard is ordered by, in words for those who read it."""
 
 LEADERBOARD_COLUMNS: Final = (
     *("arm", "recalibrate", "score", "score_lo", "score_hi", "score_lo95", "score_hi95"),
-    *("rank", "rank_lo", "rank_hi", "rank_lo95", "rank_hi95"),
+    *("rank", "rank_lo", "rank_hi", "rank_lo95", "rank_hi95", "resolved"),
     *("mean", "mean_lo", "mean_hi", "worst", "worst_lo", "worst_hi", "loss", "loss_lo", "loss_hi"),
     *("rho", "rho_lo", "rho_hi", "rho_lo95", "rho_hi95", "pairs"),
     *("relative_to", "relative", "relative_lo", "relative_hi", "relative_tasks", "tasks", "seeds", "flag"),
@@ -37,14 +37,14 @@ Correlations = Mapping[str, tuple[Estimate, int]]
 
 
 def replica_table(found: Moved, scores: Floats, recalibrate: str) -> pd.DataFrame:
-    """Return the scores within one sigma of every head and bootstrap replica, in the task's unit.
+    """Return the scores within one sigma of every head and bootstrap replica, in the task's unit or its square.
 
     Replicas share their event weights over arms, and over runs on the same events with the same seed of the bootstrap:
     with these numbers the arms of several runs can be ranked as those of one.
 
     Args:
         found: The displacements.
-        scores: (arm, seed, 1 + replica, task, 4), from ``degradation.task_scores``.
+        scores: (arm, seed, 1 + replica, task, 5), from ``degradation.task_scores``.
         recalibrate: none, mip or exact.
     """
     rows = []
@@ -83,15 +83,19 @@ def standings(
         return pd.DataFrame(columns=list(LEADERBOARD_COLUMNS))
     arms = list(dict.fromkeys(rows["arm"]))
     unit = rows.drop_duplicates("task").set_index("task")["common_unit"]
-    area = rows[rows["score"] == "area"]
-    tasks = [task for task in unit.index if set(area.loc[area["task"] == task, "arm"]) == set(arms)]
+    sized = rows[rows["score"] == "square"]
+    tasks = [task for task in unit.index if set(sized.loc[sized["task"] == task, "arm"]) == set(arms)]
     if not tasks:
         raise DataError(f"no task has a score in every arm ({', '.join(arms)}), so they cannot be put in an order.")
     of_arm = {name: {arm: _over_tasks(rows, arm, name, tasks, unit) for arm in arms} for name in SCORES}
-    every = [values for values in of_arm["area"].values() if values is not None]
+    every = [values for values in of_arm["square"].values() if values is not None]
     rho = {arm: one for arm, (one, _) in correlation.items()} if correlation else None
     table = leaderboard(every, arms, correlation=rho).rename(columns=str)
-    for name in SCORES[1:]:
+    # Ranked by mean squares, whose errors are known however small; roots are what is read.
+    table["resolved"] = table["score_lo95"] > 0.0
+    sizes = [f"score{end}" for end in ("", "_lo", "_hi", "_lo95", "_hi95")]
+    table[sizes] = [list(rooted(dict(zip(sizes, row, strict=True))).values()) for row in table[sizes].to_numpy()]
+    for name in ("mean", "worst", "loss"):
         each = {arm: estimate(values) for arm, values in of_arm[name].items() if values is not None}
         for column, place in ((name, None), (f"{name}_lo", 0), (f"{name}_hi", 1)):
             table[column] = [
@@ -114,7 +118,8 @@ def _over_tasks(
     columns = [name for name in own.columns if name == "sample" or str(name).startswith("replica_")]
     if own[columns].isna().to_numpy().any():
         raise DataError(f"arm '{arm}': its run has fewer bootstrap replicas than another; rank runs of one setting.")
-    scaled = own[columns].to_numpy(np.float64) / own["task"].map(unit).to_numpy(np.float64)[:, None]
+    power = 2 if score == "square" else 1
+    scaled = own[columns].to_numpy(np.float64) / own["task"].map(unit).to_numpy(np.float64)[:, None] ** power
     seeds = own["seed"].to_numpy()
     return np.stack([scaled[seeds == seed].mean(axis=0) for seed in np.unique(seeds)])
 

@@ -25,10 +25,10 @@ _POWERS: Final = {"odd": 1, "even": 2, "cubic": 3, "quartic": 4}
 
 @drawn
 def size_figure(rows: pd.DataFrame, tasks: Sequence[str], arms: Sequence[str]) -> Figure:
-    """Draw the area under |b| of every arm, a panel per task and one of their mean; 68 % thick and 95 % thin.
+    """Draw the root mean square bias of every arm, a panel per task and one of all; 68 % thick and 95 % thin.
 
     Args:
-        rows: ``robustness.csv`` of one ``recalibrate``, one range of strength and the score "area".
+        rows: ``robustness.csv`` of one ``recalibrate``, one range of strength and the score "rms".
         tasks: In the order of the study; those without a row are left out.
         arms: In the order of the study, from above.
     """
@@ -47,16 +47,14 @@ def size_figure(rows: pd.DataFrame, tasks: Sequence[str], arms: Sequence[str]) -
             axes.plot(row.value, y, marker=markers[row.arm], color=colour, linestyle="")
         axes.axvline(0.0, color="0.5", linewidth=0.8, zorder=0)
         _span(axes, part)
-        axes.set_title("mean of the tasks" if task == "all" else task.replace("_", " "), fontweight="bold")
+        axes.set_title("all tasks" if task == "all" else task.replace("_", " "), fontweight="bold")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.tick_params(axis="y", which="both", length=0)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     panels[0].set_yticks(range(len(arms)), arms)
     panels[0].set_ylim(len(arms) - 0.5, -0.5)
-    figure.supxlabel(
-        "|bias| averaged over nuisances and strengths within ±1σ / statistical error of the data", fontsize=9
-    )
+    figure.supxlabel("root mean square bias under 1σ shifts / statistical error of the data", fontsize=9)
     return figure
 
 

@@ -17,13 +17,14 @@ __all__ = ["leaderboard_lines", "robustness_section"]
 _TITLE: Final = "Which arm is more robust?"
 
 _ORDER: Final = (
-    "Ordered by how far the results move: |bias| over the strengths from −1σ to +1σ of each nuisance, averaged over "
-    "strengths, nuisances and tasks, in units of the statistical error of the declared data exposure (its root mean "
-    "square over arms and seeds, so that every arm is measured with one ruler). The size that event noise adds is "
-    "taken off. Mean ρ stands apart: an arm can move less and yet move more in common. Intervals are 68 %, over events "
-    "and seeds; the ranks in brackets hold for all arms together at 68 %. Worst: the largest bias of any shift of 1σ "
-    "or less, mean over tasks. Lost performance is signed (what one direction loses and the other gains cancels), over "
-    "the tasks whose statistic has a better direction."
+    "Ordered by the root mean square of the biases under shifts of one sigma, over nuisances and tasks, in units of "
+    "the statistical error of the declared data exposure (its root mean square over arms and seeds, so that every arm is "
+    "measured with one ruler). What event noise adds to the squares is taken off. Mean ρ stands apart: an arm can move "
+    "less and yet move more in common. Intervals are 68 %, over events and seeds; the ranks in brackets hold for all "
+    "arms together at 68 %. Worst: the largest bias of any shift of 1σ or less, mean over tasks. Lost performance is "
+    "signed (what one direction loses and the other gains cancels), over the tasks whose statistic has a better "
+    "direction. At equal performance: mean square less that of the first arm, on events weighted so that both perform "
+    "alike."
 )
 
 
@@ -57,9 +58,9 @@ def _order(board: pd.DataFrame) -> str:
     rows = list(each(board))
     sizes = [f"{row.arm} {interval(row.score, row.score_lo, row.score_hi)}" for row in rows]
     if len(rows) == 1:
-        return f"One arm: its results move by {_after(sizes[0])} data statistical errors on average; nothing to rank."
+        return f"One arm: its results move by {_after(sizes[0])} data statistical errors; there is nothing to rank."
     ties = [row.arm for row in rows[1:] if row.rank_lo == 1]
-    first = f"{rows[0].arm} moves least: {_after(sizes[0])} data statistical errors on average within ±1σ"
+    first = f"{rows[0].arm} moves least: {_after(sizes[0])} data statistical errors (root mean square of 1σ shifts)"
     told = f"{joined([rows[0].arm, *ties])} cannot be told apart at 68 %" if ties else "its first rank holds at 68 %"
     return f"{first}; then {joined(sizes[1:])} (68 % intervals). By the confidence set of the ranks {told}."
 
@@ -70,16 +71,16 @@ def _after(size: str) -> str:
 
 def _made_of(record: Record) -> list[str]:
     """Say which task makes up most of the score, and under which shifts."""
-    rows = _area(record)
+    rows = _sized(record)
     rows = rows[rows["task"] != "all"]
-    means = rows.groupby("task", sort=False)["value"].mean().clip(lower=0.0)
+    means = (rows["value"] ** 2).groupby(rows["task"], sort=False).mean()
     if len(means) < 2 or not means.sum() > 0.0:
         return []
     task, share = str(means.idxmax()), float(means.max() / means.sum())
     nuisance = most_harmful(record.of("response_curves"), [task]).get(task, "")
     still = sorted(set(rows["task"]) - set(rows.loc[rows["resolved"].astype(bool), "task"]))
     tail = f" Not told from zero at 95 % in any arm: {joined(still)}." if still else ""
-    return [f"{task} makes {percent(share)} of the score, most of all under {nuisance}.{tail}"]
+    return [f"{task} makes {percent(share)} of the mean square, most of all under {nuisance}.{tail}"]
 
 
 def _equal(record: Record) -> str:
@@ -138,19 +139,19 @@ def _relative(row: Any) -> str:
     return f"{interval(row.relative, row.relative_lo, row.relative_hi, sign=True)} against {row.relative_to}"
 
 
-def _area(record: Record) -> pd.DataFrame:
+def _sized(record: Record) -> pd.DataFrame:
     rows = record.of("robustness")
-    chosen: pd.DataFrame = rows[(rows["score"] == "area") & (rows["within"] == rows["within"].min())]
+    chosen: pd.DataFrame = rows[(rows["score"] == "rms") & (rows["within"] == rows["within"].min())]
     return chosen
 
 
 def _sizes(record: Record) -> list[Block]:
     return [
         picture(
-            size_figure(_area(record), record.tasks, record.arms),
-            "How far each task moves on average within one sigma, one panel per task, every arm with its intervals.",
-            "Size of the bias, |b|, per arm; further left is more robust. Thick: 68 %, thin: 95 %, over events and "
-            "seeds (cut at the edge where few seeds make it very long). An interval that holds 0 is an upper limit.",
+            size_figure(_sized(record), record.tasks, record.arms),
+            "How far each task moves under shifts of one sigma, one panel per task, every arm with its intervals.",
+            "Size of the biases per arm; further left is more robust. Thick: 68 %, thin: 95 %, over events and seeds "
+            "(cut at the edge where few seeds make it very long). An interval that reaches 0 is an upper limit.",
             ("csv/robustness.csv",),
         )
     ]
@@ -200,8 +201,8 @@ def _matched(record: Record) -> list[Block]:
         }
     )
     caption = (
-        "Difference of the average |bias| of two arms (below 0: the first is more robust), on all events and on events "
-        "weighted so that both have the same nominal loss; 68 % over events and seeds. Each task is weighted on its "
+        "Difference of the mean squared bias of two arms under shifts of one sigma (below 0: the first is more "
+        "robust), in data errors squared, on all events and on events weighted so that both have the same nominal loss; 68 % over events and seeds. Each task is weighted on its "
         "own, within strata of the truth. Events left: effective number after weighting over that before."
     )
     return [sheet(table, caption, ("csv/matched.csv",), folded="At equal nominal performance, task by task")]
@@ -254,6 +255,8 @@ def _numbers(record: Record) -> list[Block]:
     ).fillna("–")
     caption = (
         "Scores of every task in units of the data's statistical error, 68 % over events and seeds. Average: over "
-        "strengths drawn evenly in the range (the area under the curve); mean: over the universes that were run."
+        "strengths drawn evenly in the range (the area under the curve); mean: over the universes that were run. What "
+        "event noise adds to |b| cannot be taken off where it is larger than the bias: then the scores of |b| are "
+        "upper limits (interval from 0), and only the root mean square is a measurement."
     )
     return [sheet(table, caption, ("csv/robustness.csv", "csv/robustness_replicas.csv"), folded="Scores of every task")]

@@ -93,10 +93,30 @@ def test_an_arm_that_resolves_worse_is_not_more_robust_for_it(toys: Any) -> None
     assert board.loc["sharp", "score"] == pytest.approx(board.loc["blunt", "score"], rel=1e-9)
 
 
+def test_noise_alone_is_not_called_a_bias_and_a_noisier_arm_is_not_ranked_behind(toys: Any) -> None:
+    """Shifts that only scatter events: mean squares are about 0, those of |b| upper limits; 9 nuisances, 20 stores."""
+    rows = [toys.nominal, *toys.unisims([f"n{k}" for k in range(9)])]
+    resolved, covered, apart = [], [], []
+    for trial in range(20):
+        rng = np.random.default_rng(trial)
+        steady = [rng.standard_normal(EVENTS) * np.ones((len(rows), 1)) for _ in range(4)]
+        noise = [size * rng.standard_normal((len(rows), EVENTS)) for size in (0.2, 0.2, 0.6, 0.6)]
+        heads = [base + one for base, one in zip(steady, noise, strict=True)]
+        tables = _compared(toys, rows, {"calm": heads[:2], "loud": heads[2:]}).comparison
+        table = tables["robustness"]
+        resolved += table.loc[table["score"] == "area", "resolved"].tolist()
+        covered += (table.loc[table["score"] == "area", "lo95"] == 0.0).tolist()
+        apart.append(tables["leaderboard"]["rank_lo95"].max() > 1)
+    assert np.mean(resolved) < 0.2
+    assert np.mean(covered) > 0.8
+    assert np.mean(apart) < 0.2
+
+
 def test_the_throws_of_a_random_map_count_as_one_nuisance(toys: Any) -> None:
     rows = [toys.nominal, *toys.unisims(["a", "map"], {"map": 4})]
     found = _compared(toys, rows, {"one": [_outputs(rows, lambda v: 1.0 * v.get("a", 0.0))]}).comparison
     assert _only(found["robustness"], score="area")["raw"] == pytest.approx(0.25)  # (0.5 + 0) / 2
+    assert _only(found["robustness"], score="rms")["raw"] == pytest.approx(0.5**0.5)  # sqrt((1 + 0) / 2)
     assert len(found["response_fits"]) == 5
 
 
@@ -104,6 +124,7 @@ def test_a_nuisance_of_one_side_is_scored_on_that_side(toys: Any) -> None:
     rows = [toys.nominal, *_at(toys, "a", [1.0])]
     found = _compared(toys, rows, {"one": [_outputs(rows, lambda v: -0.4 * v.get("a", 0.0))]}).comparison
     assert _only(found["robustness"], score="area")["raw"] == pytest.approx(0.2)
+    assert _only(found["robustness"], score="rms")["raw"] == pytest.approx(0.4)
     fit = _only(found["response_fits"])
     assert fit["points"] == 1
     assert np.isnan(fit["even"])

@@ -106,6 +106,31 @@ def known(task: Task, image: Image, matched) -> np.ndarray:
     return task.count(found, image.event_index, matched).double().numpy()
 
 
+@of_events
+def test_the_loss_of_an_event_is_zero_for_the_truth_and_more_for_shuffled_answers(task):
+    """What arms are matched on: answers dealt to other events lose in the mean, and none below zero."""
+    raw, truth, seen = sure(task, table())
+    assert np.allclose(task.event_loss(outputs_of(task, raw, seen), truth), 0.0, atol=1e-3)
+    wrong = outputs_of(task, np.random.default_rng(1).permutation(raw), seen)
+    loss = task.event_loss(np.stack([wrong, outputs_of(task, raw, seen)]), truth)
+    assert loss.shape == (2, len(truth))
+    assert (loss >= 0.0).all()
+    assert loss[0].mean() > 10.0 * max(1e-3, loss[1].max())
+
+
+@pytest.mark.parametrize("task", [one for one in EVERY if one.level != "event"], ids=lambda task: task.name)
+def test_the_loss_of_an_event_of_parts_is_zero_where_all_are_found(task, matched):
+    outputs = known(task, *matched)
+    assert np.allclose(task.event_loss(outputs, np.zeros((len(outputs), 1))), 0.0, atol=1e-6)
+
+
+@by_name
+def test_better_says_which_way_the_statistic_falls(task):
+    """A share is better where it is larger, a resolution where it is smaller; a mean offset is neither."""
+    expected = {"mean(reco/true - 1)": 0}.get(task.statistic, 1 if perfect_value(task.statistic) else -1)
+    assert task.better == expected
+
+
 @by_name
 def test_what_a_task_declares_fits_together(task):
     assert task.outputs == len(set(task.output_names)) == len(task.output_names)

@@ -31,6 +31,12 @@ def test_macro_f1_by_hand():
     assert macro_f1(counts) == pytest.approx((shower + track + 1 + 0 + 0) / 5)
 
 
+def test_the_loss_of_an_event_is_the_share_of_its_true_cells_that_is_wrong_or_lost():
+    """Two of four right, one called wrongly, one lost; the second event has no cell with a truth."""
+    outputs = outputs_of([0, 1, 1, 0], [0, 1, 0, NONE], [[1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], event=[0, 0, 0, 1])
+    assert TASK.event_loss(outputs, np.zeros((2, 1))).tolist() == [0.5, 0.0]
+
+
 def test_voxels_without_truth_enter_no_f1():
     counts = np.diag([4.0, 3, 2, 1, 1, 0])
     noisy = counts.copy()
