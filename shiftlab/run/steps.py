@@ -132,6 +132,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     results = {calibration: fit_all(each) for calibration, each in templates.items()}
     both = [(one, results[how][which]) for how, each in templates.items() for which, one in each.items()]
     biases = replace(biases, table=in_parameter(biases.table, parameter_shifts(*zip(*both, strict=True))))
+    biases.save(folder.path)
     _save_workspaces(templates, folder.path)
     _save_summary(config, study, biases, results, recorded, folder)
     _say("report", progress)
