@@ -18,13 +18,12 @@ _TITLE: Final = "Which arm is more robust?"
 
 _ORDER: Final = (
     "Ordered by the root mean square of the biases under shifts of one sigma, over nuisances and tasks, in units of "
-    "the statistical error of the declared data exposure (its root mean square over arms and seeds, so that every arm is "
-    "measured with one ruler). What event noise adds to the squares is taken off. Mean ρ stands apart: an arm can move "
-    "less and yet move more in common. Intervals are 68 %, over events and seeds; the ranks in brackets hold for all "
-    "arms together at 68 %. Worst: the largest bias of any shift of 1σ or less, mean over tasks. Lost performance is "
-    "signed (what one direction loses and the other gains cancels), over the tasks whose statistic has a better "
-    "direction. At equal performance: mean square less that of the first arm, on events weighted so that both perform "
-    "alike."
+    "the statistical error of the declared data exposure (its root mean square over arms and seeds: one ruler for all "
+    "arms). What event noise adds to the squares is taken off. Mean ρ stands apart: an arm can move less and yet move "
+    "more in common. Intervals are 68 %, over events and seeds; the ranks in brackets hold for all arms together at "
+    "68 %. Worst: the largest bias of any shift of 1σ or less, mean over tasks. Lost performance is signed (what one "
+    "direction loses and the other gains cancels), over the tasks whose statistic has a better direction. At equal "
+    "performance: mean square less that of the first arm, on events weighted so that both perform alike."
 )
 
 
@@ -202,8 +201,9 @@ def _matched(record: Record) -> list[Block]:
     )
     caption = (
         "Difference of the mean squared bias of two arms under shifts of one sigma (below 0: the first is more "
-        "robust), in data errors squared, on all events and on events weighted so that both have the same nominal loss; 68 % over events and seeds. Each task is weighted on its "
-        "own, within strata of the truth. Events left: effective number after weighting over that before."
+        "robust), in data errors squared, on all events and on events weighted so that both have the same nominal "
+        "loss; 68 % over events and seeds. Each task is weighted on its own, within strata of the truth. Events left: "
+        "effective number after weighting over that before."
     )
     return [sheet(table, caption, ("csv/matched.csv",), folded="At equal nominal performance, task by task")]
 
@@ -240,6 +240,7 @@ def _shares(record: Record) -> list[Block]:
 def _numbers(record: Record) -> list[Block]:
     rows = record.of("robustness")
     names = {
+        "rms": "root mean square",
         "area": "average |b|",
         "mean": "mean |b| of the shifts",
         "worst": "largest |b|",
