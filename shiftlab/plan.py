@@ -362,6 +362,10 @@ class EmulationPlan:
         seed: Of the draws; None takes another one than the run's, whose joint universes test the closure.
         replicas: Bootstrap replicas of the biases; None takes the run's.
         out: Folder of what is written; None takes ``emulated`` in the run's folder.
+        gradients: Whether responses are also found by automatic differentiation, and used where these agree with the
+            finite ones; needs ``evaluation`` and ``checkpoints``.
+        evaluation: Sample file that the run evaluated.
+        checkpoints: Folder of the arms that it evaluated.
         plugins: Loose Python files that the run used.
     """
 
@@ -371,7 +375,20 @@ class EmulationPlan:
     seed: int | None = field(default=None, metadata=_within(0, 2**31 - 1))
     replicas: int | None = field(default=None, metadata=_within(2, 100_000))
     out: Path | None = None
+    gradients: bool = False
+    evaluation: Path | None = None
+    checkpoints: Path | None = None
     plugins: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse gradients of unknown events or networks.
+
+        Raises:
+            ConfigError: ``gradients`` without ``evaluation`` or ``checkpoints``.
+        """
+        for key in ("evaluation", "checkpoints"):
+            if self.gradients and getattr(self, key) is None:
+                raise ConfigError(f"{key}: missing; gradients=true differentiates what the run evaluated.")
 
 
 def _plain(value: Any) -> Any:

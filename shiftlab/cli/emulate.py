@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["add"]
 
+GRADIENTS: Final = "csv/gradients.csv compares them with the finite ones"
+
 _DESCRIPTION = """\
 Emulate joint universes from the responses of a finished run to single nuisances, without a pass of any network.
 Printed first is the closure: how far emulated universes are from the joint universes that the run simulated. A task
 that does not close within emulation.limit is refused. Written to RUN/emulated (out=FOLDER): responses.h5, in which
-every such universe is marked as emulated, the tables of its biases, and csv/emulation.csv, the closure."""
+every such universe is marked as emulated, the tables of its biases, and csv/emulation.csv, the closure. With
+gradients=true responses of networks are also found by automatic differentiation, and used where their mean is within
+10% of that of the finite responses; csv/gradients.csv says where."""
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -32,7 +37,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="universes=multisim universes.joint=1000 universes.only=[gain_scale,lifetime_tau]; emulation=auto, "
         "interpolated or quadratic, emulation.limit=0.15 and the other keys of emulation; tasks=[energy] seed=2 "
-        "replicas=200 out=FOLDER plugins=[FILE]",
+        "replicas=200 out=FOLDER plugins=[FILE]; gradients=true evaluation=FILE checkpoints=FOLDER",
     )
     emulate.set_defaults(action=_emulate)
 
@@ -44,7 +49,9 @@ def _emulate(given: argparse.Namespace) -> int:
     plan = compose_emulation(given.words)
     from shiftlab.run import emulate_run
 
-    done = emulate_run(given.run, plan, tell=_tell)
+    done = emulate_run(given.run, plan, tell=_tell, progress=sys.stderr.isatty())
+    if plan.gradients:
+        print(f"{done.derivatives} of {done.compared} responses by automatic differentiation: {GRADIENTS}")
     print(f"{done.path}: {done.universes} emulated universes")
     return 0
 

@@ -25,6 +25,7 @@ from shiftlab.responses.shards import read_events as read_all
 __all__ = [
     "choose_device",
     "choose_workers",
+    "digest_folder",
     "identity",
     "make_universes",
     "read_events",
@@ -211,7 +212,7 @@ def identity(config: StudyConfig, device: str) -> dict[str, Any]:
         DataError: a file cannot be read.
     """
     data = config.data
-    weights = {} if config.retrain else _digests(config.arms.checkpoints)
+    weights = {} if config.retrain else digest_folder(config.arms.checkpoints)
     try:
         return {
             "study": config.identity() | {"device": device},
@@ -221,7 +222,7 @@ def identity(config: StudyConfig, device: str) -> dict[str, Any]:
             "muons": digest_file(data.muons) if data.muons else None,
             "variations": {name: digest_file(path) for name, path in data.variations.items()},
             "train": digest_file(data.train) if data.train and config.retrain else None,
-            "foundation": _digests(config.arms.foundation) if config.arms.foundation and config.retrain else None,
+            "foundation": digest_folder(config.arms.foundation) if config.arms.foundation and config.retrain else None,
             "manifest": digest_file(data.manifest) if data.manifest else None,
             "checkpoints": weights,
             "plugins": [digest_file(path) for path in config.plugins],
@@ -230,5 +231,6 @@ def identity(config: StudyConfig, device: str) -> dict[str, Any]:
         raise DataError(f"cannot read '{error.filename}': {error.strerror}.") from error
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digest_folder(folder: Path) -> dict[str, str]:
+    """Return the digest of every file of a folder, by its path there."""
     return {str(path.relative_to(folder)): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -19,8 +19,9 @@ from shiftlab.detector.recorder import recorder
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.events import read
 from shiftlab.plan import UniversePlan
+from shiftlab.provenance import digest_file
 from shiftlab.responses import Responses, respond
-from shiftlab.run.ingredients import make_universes
+from shiftlab.run.ingredients import digest_folder, make_universes
 from shiftlab.tasks import named_tasks
 from shiftlab.templates import templates
 
@@ -53,7 +54,8 @@ def made(ingredients, tmp_path_factory):
         folder=folder,
         progress=False,
     )
-    (folder / "identity.json").write_text(json.dumps({"identity": {"study": study.identity()}}))
+    known = {"evaluation": digest_file(study.data.evaluation), "checkpoints": digest_folder(study.arms.checkpoints)}
+    (folder / "identity.json").write_text(json.dumps({"identity": {"study": study.identity(), **known}}))
     (folder / "done").write_text("{}")
     return folder
 
@@ -109,6 +111,19 @@ def test_only_some_nuisances_are_displaced_where_only_says_so(finished, capsys):
     assert (moved.sel(nuisance="lifetime_tau") == 0).all()
     assert main(["emulate", str(finished), "universes.only=[gian]", "tasks=[energy]"]) == 2
     assert "no nuisance 'gian'" in capsys.readouterr().err
+
+
+def test_gradients_are_of_what_the_run_evaluated_and_say_what_has_none(finished, ingredients, capsys):
+    words = [f"evaluation={ingredients / 'sample.h5'}", f"checkpoints={ingredients / 'checkpoints'}", "gradients=true"]
+    assert main(["emulate", str(finished), *words]) == 2
+    assert (
+        "no arm and task of the run can be differentiated: arm 'sums' is made of no networks" in capsys.readouterr().err
+    )
+    other = finished / "responses.h5"
+    assert main(["emulate", str(finished), f"evaluation={other}", *words[1:]]) == 2
+    assert "is not what the run in" in capsys.readouterr().err
+    assert main(["emulate", str(finished), *words[1:]]) == 2
+    assert "evaluation: missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["auto", "quadratic", "interpolated"])

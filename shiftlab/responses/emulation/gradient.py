@@ -62,7 +62,7 @@ class Gradients:
 def why_not_differentiable(arm: Arm, task: Task) -> str:
     """Return why the outputs of an arm for a task have no known derivative, empty where they have one."""
     if not isinstance(arm, NetworkArm):
-        return f"arm '{arm.name}' is made of trees, which answer in steps"
+        return f"arm '{arm.name}' is made of no networks, whose answers would be smooth"
     body = arm._network().body
     if not isinstance(body, VoxelTransformer):
         return f"body '{body.name}' knows no voxels that are more or less there; 'voxel_transformer' does"

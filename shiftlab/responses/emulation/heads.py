@@ -86,7 +86,7 @@ class Head:
             along = (asked.value * plain[:, None])[:, self.slopes.nuisance].astype(np.float32)
         used = np.flatnonzero(weights.any(axis=0))
         shape = self.displacement.shape
-        parts = self.displacement[used].reshape(len(used), -1)
+        parts = self.displacement[used].reshape(len(used), shape[1] * shape[2])
         moved: Singles = weights[:, used].astype(np.float32) @ parts
         if self.slopes is not None and along is not None:
             moved += along @ self.slopes.value.reshape(len(self.slopes.nuisance), shape[1] * shape[2])
