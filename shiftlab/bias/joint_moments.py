@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shiftlab.bias.covariance import Systematic
+from shiftlab.bias.multiway import CROSSED
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import ConfigError, DataError
 
@@ -41,6 +42,8 @@ class Moments:
         left_out: (seed, block, task, task), the estimate without one block of universes; no block where the universes
             are a catalogue and not a sample (unisims).
         replicas: (seed, replica, task, task), event replicas, freed of event noise twice.
+        crossed: (seed, some replicas, block, task, task), the first replicas without one block of universes: what
+            events and universes share is measured on them, so that it counts once.
         draws: Number of independent draws of the nuisances, up to their sign: universes, or pairs; 0 without blocks.
         about: What the biases are measured from.
     """
@@ -49,6 +52,7 @@ class Moments:
     raw: Floats
     left_out: Floats
     replicas: Floats
+    crossed: Floats
     draws: int = 0
     about: About = "nominal"
 
@@ -83,6 +87,7 @@ def event_moments(systematics: Sequence[Systematic]) -> Moments:
         estimate=estimate,
         raw=np.stack([part.raw for part in systematics]),
         left_out=np.empty((len(estimate), 0, *estimate.shape[1:])),
+        crossed=np.empty((len(estimate), 0, 0, *estimate.shape[1:])),
         replicas=np.stack([part.replicas for part in systematics]),
     )
 
@@ -117,20 +122,21 @@ def joint_moments(
     if about == "nominal":
         total = _per_replica(grouped.reshape(*joint.shape[:2], number * size, tasks)) / (number * size)
         each = _per_block(grouped)
-        debiased = each.mean(axis=1)
-        left_out = (number * debiased[:, None] - each) / (number - 1)
+        debiased = each[:, 0].mean(axis=1)
+        left_out = (each.sum(axis=2, keepdims=True) - each) / (number - 1)
     else:
         means = grouped.mean(axis=3)
         within, centred = grouped - means[:, :, :, None], means - means.mean(axis=2, keepdims=True)
         total = _per_replica(within.reshape(*joint.shape[:2], number * size, tasks)) / (number * size)
         total += _per_replica(centred) / (number - 1)
         inside, between = _per_block(within), _per_block(centred[:, :, :, None])
-        debiased = inside.mean(axis=1) + between.sum(axis=1) / (number - 1)
-        left_out = (inside.sum(axis=1, keepdims=True) - inside) / (number - 1)
-        left_out += (between.sum(axis=1, keepdims=True) - between * (number / (number - 1))) / (number - 2)
+        debiased = inside[:, 0].mean(axis=1) + between[:, 0].sum(axis=1) / (number - 1)
+        left_out = (inside.sum(axis=2, keepdims=True) - inside) / (number - 1)
+        left_out += (between.sum(axis=2, keepdims=True) - between * (number / (number - 1))) / (number - 2)
     offset = total[:, 0] - debiased
     draws = number * size if sampling == "scramblings" else number
-    return Moments(debiased, total[:, 0], left_out, total[:, 1:] - 2.0 * offset[:, None], draws, about)
+    freed = total[:, 1:] - 2.0 * offset[:, None]
+    return Moments(debiased, total[:, 0], left_out[:, 0], freed, left_out[:, 1:], draws, about)
 
 
 def _per_replica(values: Floats) -> Floats:
@@ -139,19 +145,25 @@ def _per_replica(values: Floats) -> Floats:
 
 
 def _per_block(grouped: Floats) -> Floats:
-    """Return each block's mean of 2 b b^T - mean over replicas of b b^T, (seed, block, task, task).
+    """Return each block's mean of b b^T less event noise, and that of some replicas less twice the noise.
 
     Args:
         grouped: (seed, 1 + replica, block, universe of the block, task).
+
+    Returns:
+        (seed, 1 + some replicas, block, task, task).
     """
     seeds, replicas, number, size, tasks = grouped.shape
-    sample = grouped[:, 0]
-    product = np.swapaxes(sample, -1, -2) @ sample / size
+    few = grouped[:, : 1 + CROSSED]
+    product: Floats = np.swapaxes(few, -1, -2) @ few / size
     if replicas == 1:
-        return np.asarray(product, dtype=np.float64)
+        return product
     columns = grouped[:, 1:].transpose(0, 2, 4, 1, 3).reshape(seeds, number, tasks, (replicas - 1) * size)
     replicated = columns @ np.swapaxes(columns, -1, -2) / ((replicas - 1) * size)
-    return np.asarray(2.0 * product - replicated, dtype=np.float64)
+    noise = replicated - product[:, 0]
+    product[:, 0] -= noise
+    product[:, 1:] -= 2.0 * noise[:, None]
+    return product
 
 
 def _checked(blocks: Sequence[Sequence[int]], sampling: Sampling, about: About) -> npt.NDArray[np.int64]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shiftlab.bias.covariance import RELIABLE, Part, Systematic
+from shiftlab.bias.covariance import RELIABLE, Key, Part, Systematic
 from shiftlab.bias.design import Design
 from shiftlab.bias.effective import effective_interval
 from shiftlab.bias.inflation import inflation_interval
@@ -22,9 +22,6 @@ from shiftlab.bias.universe_interval import Limits, correlation_interval
 from shiftlab.errors import DataError
 
 __all__ = ["joint_correlations", "modes_table", "structure_table"]
-
-Key: TypeAlias = tuple[str, int, str]
-"""Arm, seed and recalibration."""
 
 UNISIMS: Final = "unisims"
 JOINT: Final = "joint universes"
@@ -139,7 +136,7 @@ def _measures(made: Moments | str, tasks: Sequence[str]) -> list[dict[str, objec
 def _among(moments: Moments, keep: npt.NDArray[np.intp]) -> Moments:
     """Return the moments of some tasks."""
     rows, columns = np.ix_(keep, keep)
-    names = ("estimate", "raw", "left_out", "replicas")
+    names = ("estimate", "raw", "left_out", "replicas", "crossed")
     return replace(moments, **{name: getattr(moments, name)[..., rows, columns] for name in names})
 
 

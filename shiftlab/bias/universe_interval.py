@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ from scipy import stats
 
 from shiftlab.bias.covariance import RELIABLE
 from shiftlab.bias.joint_moments import Moments, loose_correlation
+from shiftlab.bias.multiway import spread
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import ConfigError
 
@@ -53,9 +54,9 @@ class Limits:
         low: Lower end.
         high: Upper end.
         level: Probability that the interval claims.
-        universe_error: Jackknife error over blocks of universes, in the scale of the pivot; 0 where there are none.
+        universe_error: What few universes add, in the scale of the pivot; 0 where there are none.
         event_error: Spread over event replicas, in the same scale; 0 where there are none.
-        seed_error: Error of the mean over seeds, in the same scale; 0 for one seed, whose interval is for this seed.
+        seed_error: What few seeds add, in the same scale; 0 for one seed, whose interval is for this seed.
         pivot: Name of the scale of the errors, per cell: "log", "atanh" or "linear".
     """
 
@@ -101,7 +102,7 @@ def positive_interval(
     """
     stretch = stretch or (stretched(moments),) * 2
     parts = [function(part) for part in parts_of(moments)]
-    positive = np.all([(part > 0.0).all(axis=(0, 1)) for part in parts], axis=0)
+    positive = _everywhere([part > 0.0 for part in parts])
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = pivot_interval(*(np.log(part) for part in parts), level=level, stretch=stretch)
     linear = pivot_interval(*parts, level=level, stretch=stretch)
@@ -120,7 +121,7 @@ def correlation_interval(moments: Moments, level: float = LEVEL_68) -> Limits:
     for tasks that respond to one side only; more where each universe has event noise of its own.
     """
     parts = [loose_correlation(part) for part in parts_of(moments)]
-    inside = np.all([(np.abs(part) < _ONE).all(axis=(0, 1)) for part in parts], axis=0)
+    inside = _everywhere([np.abs(part) < _ONE for part in parts])
     clipped = [np.clip(part, -_ONE, _ONE) for part in parts]
     stretch = (stretched(moments),) * 2
     fisher = pivot_interval(*(np.arctanh(part) for part in clipped), level=level, stretch=stretch, lost=2)
@@ -138,6 +139,7 @@ def pivot_interval(
     estimate: Floats,
     left_out: Floats,
     replicas: Floats,
+    crossed: Floats,
     *,
     level: float,
     stretch: tuple[float, float] = (1.0, 1.0),
@@ -145,15 +147,15 @@ def pivot_interval(
 ) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
     """Return estimate, low, high and the errors over universes, events and seeds in the scale of the pivot, (cell...).
 
-    The three parts are added in quadrature, each with its own quantile (Student's for few blocks, replicas or
-    seeds), as limits of a sum of independent terms are combined (Zou and Donner 2008). For events and universes this
-    is the two-way error without the correction for their interaction, which both parts hold: it is counted twice,
-    three times in the pigeonhole bootstrap (Owen 2007, theorem 3), so that neither is too small.
+    The three parts, in which what two factors share counts once (``multiway.spread``), are added in quadrature, each
+    with its own quantile (Student's for few blocks, replicas or seeds), as limits of a sum of independent terms are
+    combined (Zou and Donner 2008).
 
     Args:
         estimate: (seed, 1, cell...), in the scale of the pivot.
         left_out: (seed, block, cell...), the same without one block of universes.
         replicas: (seed, replica, cell...), event replicas at ``STEP`` of their distance, as from ``parts_of``.
+        crossed: (seed, some replicas, block, cell...), the first replicas without one block, at the same distance.
         level: Probability of the interval.
         stretch: Factors on the lower and the upper side of the part over universes.
         lost: Degrees of freedom of the blocks that the statistic takes.
@@ -163,23 +165,21 @@ def pivot_interval(
     """
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level = {level} of an interval must lie between 0 and 1.")
+    blocks = left_out.shape[1]
+    whole = np.concatenate([estimate, estimate + (replicas - estimate) / STEP], axis=1)
+    without = left_out[:, None]
+    found = spread(whole, np.concatenate([without, without + (crossed - without) / STEP], axis=1) if blocks else None)
     tail = 0.5 + level / 2.0
+
+    def squared(variance: Floats, freedom: int) -> Floats:
+        return np.asarray(float(stats.t.ppf(tail, freedom)) ** 2 * variance if freedom > 0 else variance)
+
+    shared = squared(found.events, replicas.shape[1] - 1) + squared(found.seeds, len(estimate) - 1)
+    over = squared(found.universes, blocks - lost)
+    below, above = (np.sqrt(shared + factor**2 * over) for factor in stretch)
     centre = estimate[:, 0].mean(axis=0)
-    zero = np.zeros_like(centre)
-    universe = event = seed = below = above = zero
-    if left_out.shape[1]:
-        universe = jackknife_error(left_out.mean(axis=0))
-        half = float(stats.t.ppf(tail, left_out.shape[1] - lost)) * universe
-        below, above = (stretch[0] * half) ** 2, (stretch[1] * half) ** 2
-    if replicas.shape[1] > 1:
-        event = replicas.mean(axis=0).std(axis=0, ddof=1) / STEP
-        both = (float(stats.t.ppf(tail, replicas.shape[1] - 1)) * event) ** 2
-        below, above = below + both, above + both
-    if len(estimate) > 1:
-        seed = estimate[:, 0].std(axis=0, ddof=1) / np.sqrt(len(estimate))
-        both = (float(stats.t.ppf(tail, len(estimate) - 1)) * seed) ** 2
-        below, above = below + both, above + both
-    return centre, centre - np.sqrt(below), centre + np.sqrt(above), universe, event, seed
+    errors = (np.sqrt(part) for part in (found.universes, found.events, found.seeds))
+    return centre, centre - below, centre + above, *errors
 
 
 def stretched(moments: Moments, constant: float = TAILS) -> float:
@@ -187,22 +187,34 @@ def stretched(moments: Moments, constant: float = TAILS) -> float:
     return float(1.0 + constant / np.sqrt(moments.draws)) if moments.draws else 1.0
 
 
-def parts_of(moments: Moments) -> tuple[Floats, Floats, Floats]:
-    """Return estimate (seed, 1, ...), left_out (seed, block, ...) and replicas (seed, replica, ...) as a pivot wants.
+def parts_of(moments: Moments) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return estimate (seed, 1, ...), left_out (seed, block, ...), replicas and crossed as a pivot wants them.
 
-    The replicas are drawn to ``STEP`` of their distance from the estimate.
+    The replicas are drawn to ``STEP`` of their distance from the estimate, those without a block of universes to that
+    of theirs.
     """
-    estimate = moments.estimate[:, None]
+    estimate, left_out = moments.estimate[:, None], moments.left_out
     if not moments.replicas.shape[1]:
-        return estimate, moments.left_out, moments.replicas
+        return estimate, left_out, moments.replicas, moments.crossed
     distance = moments.replicas - moments.replicas.mean(axis=1, keepdims=True)
-    return estimate, moments.left_out, estimate + STEP * distance
+    replicas = estimate + STEP * distance
+    if not moments.crossed.shape[1]:
+        return estimate, left_out, replicas, moments.crossed
+    distance = moments.crossed - moments.crossed.mean(axis=1, keepdims=True)
+    return estimate, left_out, replicas, left_out[:, None] + STEP * distance
 
 
 def jackknife_error(left_out: Floats) -> Floats:
     """Return the jackknife's standard error, (cell...), from values with one block left out, (block, cell...)."""
     number = len(left_out)
     return np.asarray(np.sqrt((number - 1.0) * left_out.var(axis=0)), dtype=np.float64)
+
+
+def _everywhere(parts: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    """Return the cells that are true in the estimate, every subset of universes and every replica."""
+    estimate, left_out, replicas, crossed = parts
+    whole = np.concatenate([estimate, left_out, replicas], axis=1).all(axis=(0, 1))
+    return np.asarray(whole & crossed.all(axis=(0, 1, 2)), dtype=np.bool_)
 
 
 def _chosen(

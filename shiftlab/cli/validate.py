@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shiftlab.cli import validate_statistics
 from shiftlab.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from shiftlab.bias.proof.coverage import Cell, Proof
     from shiftlab.detector.oracle import Difference, Oracle
 
     Table = Mapping[str, npt.NDArray[np.str_]]
@@ -25,13 +25,6 @@ _DESCRIPTION = """\
 Compare the formulas of the catalogue with every table (*.csv) of a folder whose header they know. Lines that begin
 with # are comments. One line a table: the worst difference as a multiple of what is allowed. Exits with 1 when a table
 is missed."""
-
-_STATISTICS = """\
-Measure bias and coverage of the estimators of the bias on synthetic responses whose truth is known. One line for each
-kind of response and estimator: the largest bias in standard deviations of the estimate, the share of 68% and 95%
-intervals that hold the truth, and a verdict. An estimator covers when the shares are within 3 binomial errors of what
-is claimed; conservative is one that says why it covers more. Exits with 1 when an estimator does neither, or when the
-mean over all that claim exact coverage is off by more than 1% (3 of its errors where that is more)."""
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -46,19 +39,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     physics.add_argument("--oracles", type=Path, required=True, metavar="DIR", help="folder of tables")
     physics.add_argument("--json", action="store_true", help="every column as JSON")
     physics.set_defaults(action=_physics)
-    statistics = what.add_parser(
-        "statistics", parents=[common], help="bias and coverage of the estimators", description=_STATISTICS
-    )
-    statistics.add_argument(
-        "--pseudo",
-        type=int,
-        default=200,
-        metavar="N",
-        help="pseudo-experiments of each case (200; 2000 for 1%% errors)",
-    )
-    statistics.add_argument("--seed", type=int, default=0, help="seed of all draws (0)")
-    statistics.add_argument("--json", type=Path, metavar="FILE", help="write every number as JSON")
-    statistics.set_defaults(action=_statistics)
+    validate_statistics.add(what, common)
 
 
 def _physics(given: argparse.Namespace) -> int:
@@ -154,59 +135,3 @@ def _plain(found: list[Difference] | str) -> Any:
     from dataclasses import asdict
 
     return found if isinstance(found, str) else [{**asdict(one), "met": one.met} for one in found]
-
-
-def _statistics(given: argparse.Namespace) -> int:
-    """Print the table of coverage; 1 when an estimator is not to be believed."""
-    from shiftlab.bias.proof.coverage import prove
-
-    file: Path | None = given.json
-    if file is not None and not file.parent.is_dir():
-        raise DataError(f"--json {file}: no such folder {file.parent}.")
-    proof = prove(given.pseudo, given.seed)
-    if file is not None:
-        file.write_text(json.dumps(_record(proof, given.seed), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    for line in _table(proof):
-        print(line)
-    return int(not proof.believed)
-
-
-def _record(proof: Proof, seed: int) -> Any:
-    """Return the proof as JSON takes it: what is not quoted or not finite is null."""
-    from dataclasses import asdict
-    from math import isfinite
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(one) for name, one in value.items()}
-        if isinstance(value, tuple | list):
-            return [plain(one) for one in value]
-        return None if isinstance(value, float) and not isfinite(value) else value
-
-    from shiftlab.bias.proof.coverage import LEVELS
-
-    cells = [{**asdict(cell), "believed": cell.believed} for cell in proof.cells]
-    mean = {**asdict(proof.mean), "believed": proof.mean.believed}
-    return plain({"seed": seed, "levels": LEVELS, "cells": cells, "mean": mean, "believed": proof.believed})
-
-
-def _table(proof: Proof) -> list[str]:
-    """Return the lines of the table, the mean, and why estimators are conservative or biased."""
-    width = [max(len(getattr(cell, name)) for cell in proof.cells) for name in ("case", "estimator")]
-    names = f"{'case'.ljust(width[0])}  {'estimator'.ljust(width[1])}"
-    head = f"{names}  {'bias / sd'.ljust(13)}  {'68%'.ljust(14)}  {'95%'.ljust(14)}  verdict"
-    lines = [head, *(_row(cell, width) for cell in proof.cells)]
-    mean = proof.mean
-    parts = (f"{share:.3f} +- {error:.3f}" for share, error in zip(mean.coverage, mean.error, strict=True))
-    verdict = "as claimed" if mean.believed else "NOT AS CLAIMED"
-    lines.append(f"mean over the {mean.cells} cells that claim exact coverage: {' and '.join(parts)}, {verdict}")
-    lines.append(f"{proof.cells[0].pseudo} pseudo-experiments of each case; binomial errors of the claimed coverage")
-    reasons = {cell.estimator: cell.reason for cell in proof.cells if cell.reason}
-    return lines + [f"{name}: {reason}" for name, reason in reasons.items()]
-
-
-def _row(cell: Cell, width: list[int]) -> str:
-    bias = f"{cell.bias:+.2f} +- {cell.bias_error:.2f}"
-    shares = (f"{share:.3f} +- {error:.3f}" for share, error in zip(cell.coverage, cell.error, strict=True))
-    verdict = cell.verdict + (f", {cell.unquoted:.0%} not quoted" if cell.unquoted else "")
-    return f"{cell.case.ljust(width[0])}  {cell.estimator.ljust(width[1])}  {bias}  {'  '.join(shares)}  {verdict}"

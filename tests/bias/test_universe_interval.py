@@ -71,6 +71,7 @@ def _experiments_as_cells(moments: Moments) -> Moments:
         moments.raw[None],
         np.swapaxes(moments.left_out, 0, 1)[None],
         np.swapaxes(moments.replicas, 0, 1)[None],
+        np.moveaxis(moments.crossed, 0, 2)[None],
         moments.draws,
         moments.about,
     )
@@ -249,4 +250,4 @@ def test_a_task_of_event_noise_has_no_correlation_and_a_variance_that_may_be_zer
 
 def test_the_level_is_checked() -> None:
     with pytest.raises(ConfigError, match=r"level = 68 .* between 0 and 1"):
-        pivot_interval(np.ones((1, 1, 1)), np.ones((1, 16, 1)), np.ones((1, 0, 1)), level=68)
+        pivot_interval(np.ones((1, 1, 1)), np.ones((1, 16, 1)), np.ones((1, 0, 1)), np.ones((1, 0, 16, 1)), level=68)
