@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from shiftlab.bias.design import Design
-from shiftlab.bias.sample import read_samples
+from shiftlab.bias.sample import Sample
 from shiftlab.bias.statistic import Statistic
 from shiftlab.errors import DataError
 
@@ -25,15 +24,11 @@ _WORDS = {
 
 
 def basis_table(
-    datasets: Mapping[str, xr.Dataset], statistics: Mapping[str, Statistic], design: Design, *, replicas: int, seed: int
+    samples: Mapping[str, Sample], statistics: Mapping[str, Statistic], design: Design, *, replicas: int, seed: int
 ) -> pd.DataFrame:
-    """Return rows (what, name, value): each task and its events, each universe, and the bootstrap.
-
-    Raises:
-        DataError: as ``read_samples``.
-    """
+    """Return rows (what, name, value): each task and its events, each universe, and the bootstrap."""
     rows: list[tuple[str, str, str]] = []
-    for task, sample in read_samples(datasets).items():
+    for task, sample in samples.items():
         rows.append(("task", task, f"{statistics[task].statistic}, {len(sample.key)} events"))
         digest = hashlib.sha256()
         order = np.argsort(sample.key)

@@ -16,6 +16,7 @@ from shiftlab.bias.design import Design
 from shiftlab.bias.excess import mean_correlation, unisim_rows
 from shiftlab.bias.matched import matched_tables
 from shiftlab.bias.measure import Measured
+from shiftlab.bias.sample import read_samples
 from shiftlab.bias.shares import variance_tables
 from shiftlab.bias.standing import Correlations, replica_table, standings
 from shiftlab.bias.statistic import Statistic
@@ -50,7 +51,8 @@ def compare_arms(
     """
     found = moved(measured, statistics, design, _unquoted(biases))
     made: dict[str, list[pd.DataFrame]] = {name: [] for name in COMPARISON_TABLES}
-    matched, excess = matched_tables(datasets, statistics, design, found, seed=seed)
+    samples = read_samples(datasets)
+    matched, excess = matched_tables(datasets, statistics, samples, design, found, seed=seed)
     for recalibrate in design.recalibrations:
         curves = found.curves(design, recalibrate)
         if not curves:
@@ -67,7 +69,7 @@ def compare_arms(
     made["matched"], made["matched_excess"] = [matched], [excess]
     shares, driven = variance_tables(found, design, seed)
     made["variance_components"], made["correlation_shares"] = [shares], [driven]
-    made["basis"] = [basis_table(datasets, statistics, design, replicas=found.shift.shape[2] - 1, seed=seed)]
+    made["basis"] = [basis_table(samples, statistics, design, replicas=found.shift.shape[2] - 1, seed=seed)]
     return {name: _stacked(tables) for name, tables in made.items()}
 
 

@@ -20,7 +20,7 @@ from shiftlab.bias.matching import Matched, match, quantile_strata
 from shiftlab.bias.multiway import Estimate
 from shiftlab.bias.reading import read_nominal, read_outputs, universe_blocks
 from shiftlab.bias.robustness import few_seeds, relative_robustness
-from shiftlab.bias.sample import Sample, read_samples
+from shiftlab.bias.sample import Sample
 from shiftlab.bias.statistic import Floats, Statistic
 from shiftlab.errors import DataError
 
@@ -80,6 +80,7 @@ class Equalised:
 def matched_tables(
     datasets: Mapping[str, xr.Dataset],
     statistics: Mapping[str, Statistic],
+    samples: Mapping[str, Sample],
     design: Design,
     moved: Moved,
     *,
@@ -97,13 +98,13 @@ def matched_tables(
     Args:
         datasets: Task name to responses.
         statistics: Task name to statistic.
+        samples: Task name to its evaluated events.
         design: The universes.
         moved: The displacements on all events.
         seed: Seed of the bootstrap, that of ``moved``.
     """
     rows: list[dict[str, object]] = []
     excesses = [pd.DataFrame(columns=list(EXCESS_COLUMNS))]
-    samples = read_samples(datasets)
     # Without one-nuisance universes there is no robustness to compare.
     arms = len(moved.arms) if design.curves("none") else 0
     for pair in combinations(range(arms), 2):

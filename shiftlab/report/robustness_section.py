@@ -249,11 +249,11 @@ def _numbers(record: Record) -> list[Block]:
     table = pd.DataFrame(
         [
             {"arm": arm, "task": task, "within": f"±{within:g}σ"}
+            | dict.fromkeys(names.values(), "–")
             | {names[r.score]: interval(r.value, r.lo, r.hi, 3) for r in each(part)}
             for (arm, task, within), part in groups(rows, ("arm", "task", "within"))
-        ],
-        columns=["arm", "task", "within", *names.values()],
-    ).fillna("–")
+        ]
+    )
     caption = (
         "Scores of every task in units of the data's statistical error, 68 % over events and seeds. Average: over "
         "strengths drawn evenly in the range (the area under the curve); mean: over the universes that were run. What "
