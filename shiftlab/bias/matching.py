@@ -93,9 +93,12 @@ def match(
     It is exp(lambda . x), as in entropy balancing (Hainmueller 2012, Political Analysis 20, 25), with x the arms'
     difference of mean loss in the event's stratum and one lambda per task, solved anew in every bootstrap replica, so
     that intervals hold the uncertainty of the matching. x is measured on the other parts of the sample than the
-    event's own: weights that follow an event's own residual would select those on which one arm was unlucky, and the
-    arms would be matched in appearance only (bias of lambda times the variance of x, measured: 3 statistical errors
-    for 12 strata of 70 events). For the same reason strata are cells of the truth (``quantile_strata``).
+    event's own. Weights that follow an event's own residual would prefer the events on which one arm was lucky, and
+    the arms would be equal on these events only, not in truth. Two arms that differ in nothing but performance show
+    it: with 12 strata of 70 events their matched difference of harm lies on average 0.49 +- 0.04 of its own
+    statistical error away from 0 where x is measured on the same events, and -0.10 +- 0.04 where it is measured on the
+    other parts (600 pseudo-experiments; the latter leave 8% of the samples without a match). For the same reason
+    strata are cells of the truth (``quantile_strata``).
 
     Coverage of a matched contrast that is truly 0, 4 strata of 500 events (800 pseudo-experiments): 0.71 where 68% and
     0.96 where 95% is claimed; 2% of the samples had no match and were refused.
