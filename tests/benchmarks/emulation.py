@@ -19,13 +19,15 @@ from timing import table
 
 from shiftlab.arms import load_arms
 from shiftlab.config import locate
-from shiftlab.detector import Universe, detector, multisim, unisim
-from shiftlab.events import read
+from shiftlab.detector import NOMINAL, Universe, detector, multisim, unisim
+from shiftlab.events import Deposits, read
 from shiftlab.responses import Responses, respond
-from shiftlab.responses.emulation import EmulationSettings, Emulator, emulator
-from shiftlab.tasks import CANDIDATES
+from shiftlab.responses.emulation import EmulationSettings, Emulator, differentiate, emulator
+from shiftlab.tasks import CANDIDATES, named_tasks
 
 MAPS = ("gain_spread", "dead_channels_fraction", "dead_chips_fraction")
+EVENT_TASKS = ("electron_gamma", "flavour", "energy")
+DISPLACED = Universe("gain_scale+1", (("gain_scale", 1.0),), group="unisim")
 T = TypeVar("T")
 
 
@@ -36,6 +38,7 @@ def main() -> None:
     given.add_argument("--tests", type=int, default=8)
     given.add_argument("--seed", type=int, default=0, help="of the arms")
     given.add_argument("--only", nargs="*", default=None, help="nuisances; all when left out")
+    given.add_argument("--gradients", action="store_true", help="also differentiate the shared model, and compare")
     given.add_argument("--folder", type=Path, default=None, help="keeps the direct responses")
     words = given.parse_args()
     torch.set_num_threads(1)
@@ -43,8 +46,8 @@ def main() -> None:
     names = words.only or [nuisance.name for nuisance in detector("pixel_lar").nuisances]
     asked = [only(one, names) for one in multisim(detector("pixel_lar"), words.universes, seed=2)]
     rules = {
-        "quadratic": EmulationSettings(),
-        "piecewise linear": EmulationSettings(form="interpolated"),
+        "quadratic": EmulationSettings(form="quadratic"),
+        "piecewise linear": EmulationSettings(form="interpolated", anchors=(1.0,)),
         "piecewise linear, four strengths": EmulationSettings(form="interpolated", anchors=(1.0, 2.0)),
     }
     for form, rule in rules.items():
@@ -53,6 +56,8 @@ def main() -> None:
         show(form, maker)
         if seconds:
             cost(words.universes, len(direct.universes), seconds, closing, making)
+    if words.gradients:
+        gradients(words, direct)
 
 
 def responses(words: argparse.Namespace) -> tuple[Responses, float]:
@@ -65,13 +70,40 @@ def responses(words: argparse.Namespace) -> tuple[Responses, float]:
     file = words.folder / "responses.h5" if words.folder else None
     if file is not None and file.exists():
         return Responses.load(file), 0.0
-    whole = read(locate("studies/samples/lar_evaluation.h5"))
-    rows = [i for i, name in enumerate(whole.events.sample) if name in CANDIDATES]
-    events = whole.take(rows[:: max(1, len(rows) // words.events)][: words.events])
+    events = sample(words.events)
     arms = [arm for arm in load_arms(locate("studies/checkpoints/demo")) if arm.seed == words.seed]
     if words.folder:
         words.folder.mkdir(parents=True, exist_ok=True)
     return timed(lambda: respond(events, chamber, [*single, *joint], arms, folder=words.folder, progress=False))
+
+
+def sample(count: int) -> Deposits:
+    """``count`` candidates of the shipped sample, taken evenly."""
+    whole = read(locate("studies/samples/lar_evaluation.h5"))
+    rows = [i for i, name in enumerate(whole.events.sample) if name in CANDIDATES]
+    return whole.take(rows[:: max(1, len(rows) // count)][:count])
+
+
+def gradients(words: argparse.Namespace, direct: Responses) -> None:
+    """Derivatives by every smooth nuisance beside the finite responses, and what they and one universe cost."""
+    events, chamber, tasks = sample(words.events), detector("pixel_lar"), named_tasks(EVENT_TASKS)
+    (arm,) = (arm for arm in load_arms(locate("studies/checkpoints/demo"), ["foundation"], [words.seed]))
+    slopes, differentiating = timed(lambda: differentiate(events, chamber, arm, tasks))
+    _, twice = timed(lambda: respond(events, chamber, [NOMINAL, DISPLACED], [arm], tasks=tasks, progress=False))
+    maker = emulator(direct, tasks=EVENT_TASKS, gradients=[slopes], refuse=False)
+    rows = [
+        [one.task, one.nuisance, one.autodiff, one.finite, one.error, one.relative, one.used]
+        for one in maker.agreements
+    ]
+    columns = ["task", "nuisance", "autodiff", "finite", "error", "relative", "used"]
+    print(table("mean response per sigma", columns, [["-" if x is None else x for x in row] for row in rows]))
+    print(
+        table(
+            "cost of responses",
+            ["what", "seconds"],
+            [[f"{len(slopes.nuisances)} nuisances by derivative", differentiating], ["two direct universes", twice]],
+        )
+    )
 
 
 def only(universe: Universe, names: list[str]) -> Universe:

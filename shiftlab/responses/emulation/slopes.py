@@ -34,8 +34,8 @@ class Agreement:
         task: Name of the task.
         nuisance: Name of the nuisance.
         output: Number of the output.
-        autodiff: Mean derivative over evaluated events, per sigma, on the scale of the task; None: there is none.
-        finite: Mean of half the difference of the displacements at plus and minus one inner anchor, per sigma.
+        autodiff: Mean derivative of the output over evaluated events, per sigma; None: there is none.
+        finite: Mean of half the difference of the output at plus and minus the inner anchor, per sigma.
         error: Statistical error of autodiff - finite.
         relative: Size of that difference over that of ``finite``; None where it has no value.
         used: Which response is used; of a head's outputs all or none are by derivative.
@@ -99,18 +99,18 @@ def slopes_of(
     Raises:
         DataError: an evaluated event has no derivative.
     """
-    known = _on_scale(gradients, task, keys, head.scale, sample)
+    known = _of_head(gradients, task, keys, sample)
     used, rows, replaced = [], [], []
     for number, curve in curves(points, settings).items():
         name = points.nuisances[number]
-        finite = _finite(head.displacement, curve)
+        finite = _finite(head.direct, points.nominal, curve)
         reason = _reason(gradients, name, curve)
         slope = None if reason else known[gradients.nuisances.index(name)]
         found = [_agreement(slope, finite, sample, column) for column in range(finite.shape[1])]
         if not reason and any(one["relative"] is None or one["relative"] > AGREE for one in found):
             reason = f"differs by more than {AGREE:.0%}"
         if not reason and slope is not None:
-            used.append((number, slope))
+            used.append((number, _on_scale(slope, head.scale)))
             replaced += [universe for universes in curve.universes.values() for universe in universes]
         for column, one in enumerate(found):
             what: Literal["autodiff", "finite"] = "finite" if reason else "autodiff"
@@ -130,8 +130,8 @@ def _reason(gradients: Gradients, name: str, curve: Curve) -> str:
     return "it was run in several throws of a frozen map" if len(curve.universes) > 1 else ""
 
 
-def _on_scale(gradients: Gradients, task: str, keys: npt.NDArray[np.int64], scale: Scale, sample: Sample) -> Floats:
-    """Return float64 (nuisance, event, output): derivatives of the displacements of the head's events."""
+def _of_head(gradients: Gradients, task: str, keys: npt.NDArray[np.int64], sample: Sample) -> Floats:
+    """Return float64 (nuisance, event, output): derivatives of the outputs of the head's events, 0 where unknown."""
     position = {int(key): row for row, key in enumerate(gradients.events)}
     rows = np.array([position.get(int(key), -1) for key in keys], dtype=np.int64)
     value = np.where((rows >= 0)[:, None, None], gradients.value[task][rows], np.nan).astype(np.float64)
@@ -141,20 +141,22 @@ def _on_scale(gradients: Gradients, task: str, keys: npt.NDArray[np.int64], scal
             f"arm '{gradients.arm}', seed {gradients.seed}, task '{task}': {missing} of {len(sample.index)} evaluated "
             "events have no derivative; differentiate the events of the responses."
         )
-    value = np.nan_to_num(value, nan=0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = value / scale.nominal[:, :, None]
-    found: Floats = np.where(scale.logarithmic[:, :, None], relative, value).transpose(2, 0, 1)
-    return found
+    return np.nan_to_num(value, nan=0.0).transpose(2, 0, 1)
 
 
-def _finite(displacement: Singles, curve: Curve) -> Floats:
+def _on_scale(slope: Floats, scale: Scale) -> Floats:
+    """Return (event, output): derivatives of displacements on the scale from those of the outputs."""
+    relative = np.divide(slope, scale.nominal, out=np.zeros_like(slope), where=scale.logarithmic)
+    return np.where(scale.logarithmic, relative, slope)
+
+
+def _finite(direct: Singles, nominal: int, curve: Curve) -> Floats:
     """Return float64 (event, output): the linear response by the inner anchors, mean over throws, per sigma."""
+    base = direct[nominal].astype(np.float64)
     inner = min(abs(one) for one in curve.strengths)
     at = [i for i, strength in enumerate(curve.strengths) if abs(strength) == inner]
     sides = [
-        np.mean([displacement[universes[i]].astype(np.float64) for universes in curve.universes.values()], axis=0)
-        / curve.strengths[i]
+        np.mean([direct[universes[i]] - base for universes in curve.universes.values()], axis=0) / curve.strengths[i]
         for i in at
     ]
     found: Floats = np.mean(sides, axis=0)
