@@ -185,10 +185,11 @@ def _square(axes: Axes, limit: float) -> None:
 
 
 def _name_farthest(axes: Axes, rows: pd.DataFrame) -> None:
-    """Name the universes whose bias is farthest from the line, where it is farther than two errors."""
+    """Name the universes whose bias is farthest from the line: farther than two errors and a fifth of the bias."""
     mean = rows.groupby(["nuisance", "strength", "throw"], sort=False)[["bias", "predicted", "difference_error"]].mean()
     off = (mean["bias"] - mean["predicted"]).abs()
-    for key in off[off > 2.0 * mean["difference_error"]].nlargest(_NAMED).index:
+    far = (off > 2.0 * mean["difference_error"]) & (off > 0.2 * mean["bias"].abs())
+    for key in off[far].nlargest(_NAMED).index:
         nuisance, strength, throw = key
         at = (float(mean.loc[key, "predicted"]), float(mean.loc[key, "bias"]))
         text = shift_label(str(nuisance), 1 if strength > 0 else -1, abs(float(strength)), int(throw))
