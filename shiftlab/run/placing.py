@@ -101,11 +101,17 @@ def place_run(folder: Path, placing: Placing) -> tuple[PlacementRecord, Path]:
     """
     identity = _identity(folder)
     with ExitStack() as stack:
-        store: Datasets = stack.enter_context(open_responses(folder / RESPONSES)).datasets
+        responses = stack.enter_context(open_responses(folder / RESPONSES))
+        store: Datasets = responses.datasets
         if placing.sample is None:
             record = _hidden(store, identity, placing)
         else:
-            record = _independent(stack, folder, store, identity, placing)
+            if _is_store(placing.sample):
+                other = stack.enter_context(open_responses(placing.sample))
+                _refuse_other_arms(responses.attrs, other.attrs, placing.sample)
+                record = _of_store(other.datasets, store, identity, placing, placing.sample)
+            else:
+                record = _of_file(folder, store, identity, placing, placing.sample)
     name = placing.universe if placing.sample is None else placing.sample.stem
     out = placing.out or folder / "placement" / name
     record.save(out)
@@ -134,35 +140,39 @@ def _hidden(store: Datasets, identity: Mapping[str, Any], placing: Placing) -> P
     )
 
 
-def _independent(
-    stack: ExitStack, folder: Path, store: Datasets, identity: Mapping[str, Any], placing: Placing
+def _of_store(
+    other: Datasets, store: Datasets, identity: Mapping[str, Any], placing: Placing, path: Path
 ) -> PlacementRecord:
-    """Place events that the run does not hold: another store, or images or tokens that its arms are run on here."""
-    assert placing.sample is not None
-    about, injected = placing.sample.name, {}
-    if _is_store(placing.sample):
-        other: Datasets = stack.enter_context(open_responses(placing.sample)).datasets
-        universe = placing.universe or "nominal"
-        design = read_design(other)
-        if universe not in design.names:
-            raise UnknownNameError(f"universe of {placing.sample}", universe, design.names)
-        shared = [task for task in store if task in other]
-        simulated, arms, tasks = _library({task: store[task] for task in shared}, placing)
-        key, columns = label_free(of_universes({task: other[task] for task in tasks}, [universe]), arms)
-        first = other[tasks[0]]
-        vertex = first["vertex_uid"].values[np.isin(first["event"].values, key)]
-        _refuse_shared(simulated, vertex, placing.sample)
-        seen = {name: values[0] for name, values in columns.items()}
-        if universe != "nominal":
-            row = design.value[design.names.index(universe)]
-            about, injected = f"{about}, universe '{universe}'", dict(zip(design.nuisances, row.tolist(), strict=True))
-    else:
-        blind = [task.name for task in named_tasks(list(store)) if task.level == "event"]
-        simulated, arms, tasks = _library({task: store[task] for task in blind}, placing)
-        seen, vertex = observables(placing.sample, _arms(folder, identity, arms, store, placing), named_tasks(tasks))
-        _refuse_shared(simulated, vertex, placing.sample)
+    """Place a universe of another store, by default nominal, which holds other events."""
+    universe, design = placing.universe or "nominal", read_design(other)
+    if universe not in design.names:
+        raise UnknownNameError(f"universe of {path}", universe, design.names)
+    simulated, arms, tasks = _library({task: data for task, data in store.items() if task in other}, placing)
+    key, columns = label_free(of_universes({task: other[task] for task in tasks}, [universe]), arms)
+    first = other[tasks[0]]
+    _refuse_shared(simulated, first["vertex_uid"].values[np.isin(first["event"].values, key)], path)
+    seen = {name: values[0] for name, values in columns.items()}
     exposure = placing.exposure or identity["study"]["exposure"]
+    if universe == "nominal":
+        return _record(path.name, simulated, seen, store, identity, placing, exposure=exposure, injected={})
+    row = design.value[design.names.index(universe)]
+    injected = dict(zip(design.nuisances, row.tolist(), strict=True))
+    about = f"{path.name}, universe '{universe}'"
     return _record(about, simulated, seen, store, identity, placing, exposure=exposure, injected=injected)
+
+
+def _of_file(
+    folder: Path, store: Datasets, identity: Mapping[str, Any], placing: Placing, path: Path
+) -> PlacementRecord:
+    """Place images or tokens as a detector recorded them: the run's arms are run on them."""
+    if placing.universe:
+        raise ConfigError(f"--universe {placing.universe}: {path} is no store of responses, which has universes.")
+    blind = [task.name for task in named_tasks(list(store)) if task.level == "event"]
+    simulated, arms, tasks = _library({task: store[task] for task in blind}, placing)
+    seen, vertex = observables(path, _arms(folder, identity, arms, store, placing), named_tasks(tasks))
+    _refuse_shared(simulated, vertex, path)
+    exposure = placing.exposure or identity["study"]["exposure"]
+    return _record(path.name, simulated, seen, store, identity, placing, exposure=exposure, injected={})
 
 
 def _library(store: Datasets, placing: Placing, hidden: str = "") -> tuple[Simulated, tuple[str, ...], list[str]]:
@@ -285,6 +295,14 @@ def _refuse_shared(simulated: Simulated, vertex: npt.NDArray[np.int64], path: Pa
             f"{path}: {int(shared.sum())} of {len(vertex)} events are of vertices that the run has simulated; their "
             "noise is not independent. Place other events, or a universe of the run: --universe NAME."
         )
+
+
+def _refuse_other_arms(own: Mapping[str, Any], other: Mapping[str, Any], path: Path) -> None:
+    """Refuse a store whose arms have other weights; a store that does not say is taken at its word."""
+    mine, theirs = own.get("arms", {}), other.get("arms", {})
+    unequal = [name for name in mine if name in theirs and mine[name] != theirs[name]]
+    if unequal:
+        raise DataError(f"{path}: its arms are not those of the run ({unequal[0]} differs); use one set of arms.")
 
 
 def _is_store(path: Path) -> bool:

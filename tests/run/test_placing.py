@@ -68,7 +68,7 @@ def store(seed: int, events: int = 2000, softer: float = 0.0) -> Responses:
             },
             coords=shared,
         )
-    return Responses(datasets, {"made": "up"})
+    return Responses(datasets, {"arms": {"arms/made/seed0": "a"}})
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,10 @@ def test_what_cannot_be_placed_is_refused_with_what_is_there(finished: Path, cap
     for words, message in cases.items():
         assert main(["place", str(finished), *words, "--out", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
+    other = tmp_path / "other.h5"
+    Responses(store(4, 60).datasets, {"arms": {"arms/made/seed0": "b"}}).save(other)
+    assert main(["place", str(finished), "--sample", str(other)]) == 2
+    assert "its arms are not those of the run (arms/made/seed0 differs)" in capsys.readouterr().err
     few = tmp_path / "few"
     few.mkdir()
     for name in ("identity.json", "done"):

@@ -12,6 +12,7 @@ from scipy.stats import ncx2
 
 from shiftlab.bias.placement.model import Model
 from shiftlab.bias.placement.search import search
+from shiftlab.bias.placement.shrink import shrunk
 from shiftlab.bias.statistic import Floats
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 
@@ -68,7 +69,8 @@ def power_left_out(
     """Return the power to see each nuisance of the catalogue, had it not been in there.
 
     A change that nobody thought of cannot be simulated; what the catalogue holds is the nearest thing. Each nuisance
-    is taken out in turn, and a sample displaced by it is compared with all that the others can explain.
+    is taken out in turn, and a sample displaced by it is compared with all that the others can explain. Its response
+    is freed of event noise first (``shrunk``): three sigma of noise would be seen as well.
 
     Args:
         model: The model of the data.
@@ -79,7 +81,7 @@ def power_left_out(
     Returns:
         As ``power``, with the columns nuisance and strength for change.
     """
-    library = model.library
+    library = shrunk(model).library
     found = []
     for k, name in enumerate(library.nuisances):
         odd, even = library.total[:, 0, 1 + 2 * k], library.total[:, 0, 2 + 2 * k]

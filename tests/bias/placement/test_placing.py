@@ -80,7 +80,7 @@ def test_toys_agree_with_the_chi2_law(world: Any, simulated: tuple[Any, Any]) ->
 
 
 def test_power_grows_with_events_and_is_that_of_data(world: Any, simulated: tuple[Any, Any]) -> None:
-    """A change outside the catalogue at the number of events of 50% power is rejected about as often (40 samples)."""
+    """A change outside the catalogue at the number of events of 50% power is rejected about as often (25 samples)."""
     simulation, library = simulated
     strength = 1.0
     moved, nominal = (world.columns(simulation, {}, outside) for outside in (strength, 0.0))
@@ -100,13 +100,13 @@ def test_power_grows_with_events_and_is_that_of_data(world: Any, simulated: tupl
     assert table["power"].iloc[-1] > 0.5
     expected = float(power(model, {"unknown": shift}, [3000], level=0.05)["power"].iloc[0])
     rng, rejected = np.random.default_rng(12), []
-    for _ in range(40):
+    for _ in range(25):
         theta = rng.standard_normal(7)
         z = dict(zip(library.nuisances, theta[:4], strict=True))
         options = {"composition": (theta[4], theta[5]), "tilt": float(theta[6]), "outside": strength}
         data = observe(library.summaries, world.data(rng, z, events=3000.0, **options))
         rejected.append(place(world.model(library, data, 3000.0), data, toys=0, level=0.05).rejected)
-    assert np.mean(rejected) == pytest.approx(expected, abs=0.2)
+    assert np.mean(rejected) == pytest.approx(expected, abs=0.28)
 
 
 def test_interactions_measured_in_joint_universes_widen_what_they_touch(world: Any) -> None:
