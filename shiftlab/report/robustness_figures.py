@@ -118,7 +118,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, fits: pd.DataFrame, arms: Sequence[st
     colours, markers = arm_colours(arms), arm_markers(arms)
     low, high = min(0.0, float(rows["strength"].min())), max(0.0, float(rows["strength"].max()))
     grid = np.linspace(low, high, 61)
-    step = 0.02 * (high - low)
+    # Beside one another, but so little that a mark stays on its line.
+    step = 0.04 * float(np.diff(np.unique([0.0, *rows["strength"]])).min())
     offsets = seed_offsets(list(range(len(arms) * len(seeds))), step)
     for fit in each(fits):
         terms = {power: getattr(fit, name) for name, power in _POWERS.items()}

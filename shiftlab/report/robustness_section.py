@@ -91,6 +91,10 @@ def _equal(record: Record) -> str:
     whole = known[known["task"] == "all"]
     chosen = whole if len(whole) else known
     if chosen.empty:
+        if rows["note"].str.contains("no loss per event").all():
+            return (
+                "At equal nominal performance nothing can be said: the tasks have no loss per event to match arms on."
+            )
         better = int(rows["note"].str.contains("resolves better").sum())
         why = f" (in {better} of {len(rows)} comparisons one arm answers better in every stratum)" if better else ""
         return (

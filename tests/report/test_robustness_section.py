@@ -102,6 +102,7 @@ def test_the_first_sentence_is_the_answer_and_correlation_stands_apart(record: C
     lines = leaderboard_lines(record())
     assert lines[0].startswith("foundation moves least: ")
     assert any(line.startswith("Correlation is another matter: mean ρ") for line in lines)
+    assert any("no loss per event to match arms on" in line for line in lines)
     assert "no claim is made about the ways of training" in lines[-1]
     board = _board(section)
     assert [row[1][0] for row in board.rows] == ["foundation", "classic", "scratch"]
