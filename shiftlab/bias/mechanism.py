@@ -168,13 +168,13 @@ def _read(joint: Floats) -> Floats:
 def fraction_interval(fraction: Estimate, half: float = HALF_68) -> tuple[float, float]:
     """Return the interval of a fraction explained f, symmetric in log(1 - f), so that its upper end stays below 1.
 
-    Where nothing is unexplained, or less than a tenth of the interval's width (also less than nothing, after event noise
-    is taken off), it is that of f itself.
+    Where nothing is unexplained, or less than a tenth of the interval's width (also less than nothing, after event
+    noise is taken off), it is that of f itself.
 
-    Over events alone, of a catalogue of universes, 68% and 95% intervals cover 0.71 and 0.97 where the event noise of a
-    bias is 0.36 of what is unexplained of it (root mean square), 0.87 and 0.99 where it is 0.73, and 0.84 and 0.89 where
-    it is as large: the last, where the events no longer tell the fraction, claims too much at 95%. 2,000 experiments
-    each.
+    Over events alone, of a catalogue of universes, 68% and 95% intervals cover 0.71 and 0.97 where the event noise of
+    a bias is 0.36 of what is unexplained of it (root mean square), 0.87 and 0.99 where it is 0.73, and 0.84 and 0.89
+    where it is as large: the last, where the events no longer tell the fraction, claims too much at 95%. 2,000
+    experiments each.
     """
     left = 1.0 - fraction.value
     low, high = fraction.interval(half)
