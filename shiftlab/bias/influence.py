@@ -1,26 +1,25 @@
-"""Influence of each vertex on a statistic of sums, and from it the covariance of biases without a bootstrap."""
+"""Influence of each vertex on a statistic of sums, and from it the errors of biases without a bootstrap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from shiftlab.bias.design import Design
-from shiftlab.bias.reading import Events, event_blocks, read_outputs, universe_blocks
+from shiftlab.bias.reading import Events, event_blocks, read_nominal, read_outputs, universe_blocks
 from shiftlab.bias.statistic import Floats, OfSums, WithSlopes
 from shiftlab.bias.sums import Streamed
 
-__all__ = ["PairedCovariance", "by_vertex", "gain", "influence", "paired_covariance", "slopes"]
+__all__ = ["by_vertex", "closed_variances", "gain", "influence", "slopes"]
 
 _STEP: Final = 1e-3
 """Step of a numerical derivative, in errors of the sum: linear to a millionth of the statistic's own curvature."""
 
-_NUMBERS: Final = 2**23
-"""Most influence values in memory (64 MiB)."""
+_VERTICES: Final = 2**14
+"""Vertices of one piece."""
 
 
 def slopes(statistic: OfSums, sums: Floats, scale: Floats) -> Floats:
@@ -99,144 +98,56 @@ def gain(nominal: Floats, shifted: Floats, bias: Floats) -> tuple[Floats, Floats
     return 1.0 - rest, times
 
 
-@dataclass(frozen=True)
-class PairedCovariance:
-    """Statistical covariance of one arm and seed's nominal values and biases, clustered by vertex.
+def closed_variances(task: Streamed, design: Design, sums: Floats) -> Floats:
+    """Return the variances of a task's values and biases from influence values, in one further pass over the events.
 
-    Attributes:
-        universes: Numbers of the universes, in the order of the matrix.
-        matrix: (task, 1 + universe, task, 1 + universe); place 0 is the task's nominal value, the others are its
-            biases, in the tasks' units.
-    """
-
-    universes: tuple[int, ...]
-    matrix: Floats
-
-    @property
-    def variance(self) -> Floats:
-        """(task, 1 + universe): the diagonal."""
-        size = self.matrix.shape[0] * self.matrix.shape[1]
-        return np.diag(self.matrix.reshape(size, size)).reshape(self.matrix.shape[:2])
-
-    @property
-    def nominal_error(self) -> Floats:
-        """(task,): error of the nominal value."""
-        return np.asarray(np.sqrt(self.variance[:, 0]), dtype=np.float64)
-
-    @property
-    def bias_error(self) -> Floats:
-        """(task, universe): error of the paired bias."""
-        return np.asarray(np.sqrt(self.variance[:, 1:]), dtype=np.float64)
-
-    @property
-    def unpaired_error(self) -> Floats:
-        """(task, universe): what the error would be for independent events."""
-        return np.asarray(np.sqrt(self.variance[:, :1] + self._shifted), dtype=np.float64)
-
-    @property
-    def gain(self) -> tuple[Floats, Floats]:
-        """(task, universe) each: rho_pair and 1 / (1 - rho_pair)."""
-        return gain(self.variance[:, :1], self._shifted, self.variance[:, 1:])
-
-    def of_shift(self, place: int) -> Floats:
-        """Return the covariance over tasks (task, task) of the biases in one of ``universes``."""
-        return np.asarray(self.matrix[:, 1 + place, :, 1 + place], dtype=np.float64)
-
-    @property
-    def _shifted(self) -> Floats:
-        """Variance of the value in each universe: that of nominal plus bias."""
-        cross = np.einsum("tut->tu", self.matrix[:, :, :, 0])[:, 1:]
-        return np.asarray(self.variance[:, :1] + 2.0 * cross + self.variance[:, 1:], dtype=np.float64)
-
-
-def paired_covariance(
-    tasks: Sequence[Streamed], design: Design, universes: Sequence[int], arm: int, seed: int
-) -> PairedCovariance:
-    """Return the covariance of all tasks' biases in some universes, from influence values, in two passes.
-
-    The first pass sums, the second multiplies the influence values of one block of vertices after
-    another. Events of one vertex count as one, also where several tasks evaluate them. A universe
-    that equals the nominal has no error to the last bit.
+    Events of one vertex count as one. A universe that equals the nominal has a bias without variance, to the last bit.
 
     Args:
-        tasks: Tasks whose statistics are functions of sums, of any events.
+        task: Its statistic is a function of sums.
         design: The universes.
-        universes: Numbers of the universes wanted.
-        arm: Number of the arm.
-        seed: Number of the seed.
+        sums: (arm, seed, universe, 1 + replica, 1 + term), as ``accumulate`` gives them; replica 0 is the sample.
+
+    Returns:
+        (arm, seed, universe, 2): variance of the value in each universe, and of its bias.
 
     Raises:
         DataError: an evaluated event has no finite response.
     """
-    slope = [_slopes(task, design, universes, arm, seed) for task in tasks]
-    uids = np.unique(np.concatenate([task.sample.vertex for task in tasks]))
-    number = [np.searchsorted(uids, task.sample.vertex) for task in tasks]
-    order = [np.argsort(one, kind="stable") for one in number]
-    size = len(tasks) * (1 + len(universes))
-    total = np.zeros((size, size))
-    step = max(1, _NUMBERS // size)
-    for start in range(0, len(uids), step):
-        block = np.zeros((len(tasks), 1 + len(universes), min(step, len(uids) - start)))
-        for t, task in enumerate(tasks):
-            low, high = np.searchsorted(number[t][order[t]], [start, start + step])
-            events = np.sort(order[t][low:high])
-            if len(events):
-                values = _pulls(task, design, universes, arm, seed, events, slope[t])
-                there = np.unique(number[t][events]) - start
-                block[t][:, there] = by_vertex(values, number[t][events])
-        flat = block.reshape(size, -1)
-        total += flat @ flat.T
-    shape = (len(tasks), 1 + len(universes))
-    return PairedCovariance(tuple(universes), total.reshape(*shape, *shape))
+    heads = sums.shape[:2]
+    scale = sums[:, :, design.nominal, 1:].std(axis=2, ddof=1)
+    slope = [[slopes(task.statistic, sums[a, s, :, 0], scale[a, s]) for s in range(heads[1])] for a in range(heads[0])]
+    total = np.zeros((*sums.shape[:3], 2))
+    for events, number in _blocks(task):
+        for a, s in np.ndindex(*heads):
+            asis = read_nominal(task.data, task.sample, a, s, design, events)[None]
+            start = _pulls(task, asis, events, number, slope[a][s][design.nominal][None])
+            for universes in universe_blocks(task.data, len(task.sample.weight[events]), sums.shape[-1]):
+                outputs = read_outputs(task.data, task.sample, a, s, design, universes, events)
+                values = _pulls(task, outputs.astype(np.float64), events, number, slope[a][s][universes])
+                total[a, s, universes, 0] += np.einsum("uv,uv->u", values, values)
+                values -= start
+                total[a, s, universes, 1] += np.einsum("uv,uv->u", values, values)
+    return total
 
 
-def _slopes(task: Streamed, design: Design, universes: Sequence[int], arm: int, seed: int) -> Floats:
-    """Return the slopes (1 + universe, 1 + term) of one task, nominal first."""
-    sums: Floats | None = None
-    squares: Floats | None = None
-    for events in event_blocks(task.data, task.sample):
-        weight = task.sample.weight[events]
-        for place, terms in _terms(task, design, universes, arm, seed, events):
-            if sums is None or squares is None:
-                sums = np.zeros((1 + len(universes), 1 + len(terms)))
-                squares = np.zeros(1 + len(terms))
-            sums[place, 0] += weight.sum()
-            sums[place, 1:] += terms @ weight
-            if place == 0:
-                squares += _squares(terms, weight)
-    assert sums is not None  # a sample has two vertices or more
-    assert squares is not None
-    return slopes(task.statistic, sums, np.sqrt(squares))
+def _blocks(task: Streamed) -> Iterator[tuple[Events, npt.NDArray[np.int64] | None]]:
+    """Give events block by block, no vertex in two, with the number of each event's vertex; None where each has one."""
+    uids, number = np.unique(task.sample.vertex, return_inverse=True)
+    if len(uids) == len(number):
+        yield from ((events, None) for events in event_blocks(task.data, task.sample))
+        return
+    order = np.argsort(number, kind="stable")
+    for start in range(0, len(uids), _VERTICES):
+        low, high = np.searchsorted(number[order], [start, start + _VERTICES])
+        events = np.sort(order[low:high])
+        yield events, number[events]
 
 
 def _pulls(
-    task: Streamed, design: Design, universes: Sequence[int], arm: int, seed: int, events: Events, slope: Floats
+    task: Streamed, outputs: Floats, events: Events, number: npt.NDArray[np.int64] | None, slope: Floats
 ) -> Floats:
-    """Return influence values on the nominal value and on each bias, (1 + universe, event)."""
-    weight = task.sample.weight[events]
-    found = np.empty((1 + len(universes), len(weight)))
-    for place, terms in _terms(task, design, universes, arm, seed, events):
-        found[place] = _values(terms[None], weight, slope[place : place + 1])[0]
-    found[1:] -= found[0]
-    return found
-
-
-def _terms(
-    task: Streamed, design: Design, universes: Sequence[int], arm: int, seed: int, events: Events
-) -> Iterator[tuple[int, Floats]]:
-    """Give place and terms (term, event) of each universe, the nominal at place 0; neighbours are read at once."""
-    places: dict[int, list[int]] = {}
-    for place, universe in enumerate([design.nominal, *universes]):
-        places.setdefault(universe, []).append(place)
-    truth = task.sample.truth[events]
-    for block in universe_blocks(task.data, len(truth)):
-        inside = sorted(universe for universe in places if block.start <= universe < block.stop)
-        if not inside:
-            continue
-        near = slice(inside[0], inside[-1] + 1)
-        outputs = read_outputs(task.data, task.sample, arm, seed, design, near, events)
-        for universe in inside:
-            own = outputs[universe - inside[0]].astype(np.float64)
-            terms = np.swapaxes(task.statistic.terms(own, truth), -1, -2)
-            for place in places[universe]:
-                yield place, terms
+    """Return the influence values (universe, vertex) of some events from their outputs (universe, event, output)."""
+    terms = np.moveaxis(task.statistic.terms(outputs, task.sample.truth[events]), -1, -2)
+    values = _values(terms, task.sample.weight[events], slope)
+    return values if number is None else by_vertex(values, number)

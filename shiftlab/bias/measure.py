@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from shiftlab.bias.design import Design
+from shiftlab.bias.influence import closed_variances
 from shiftlab.bias.performance import performance_rows, performance_table
 from shiftlab.bias.reading import place, read_nominal, read_outputs, universe_blocks
 from shiftlab.bias.sample import Sample, read_samples
@@ -31,6 +32,8 @@ class Measured:
         statistics: Name of each task's statistic.
         units: Unit of each task's statistic.
         value: (arm, seed, task, universe, 1 + replica), in the task's unit.
+        variance: (arm, seed, task, universe, 2), of the value and of its bias, from influence values; NaN where the
+            statistic is no function of sums, whose errors are the spread of the replicas.
         sigma_data: (arm, seed, task), error of the nominal statistic for the data exposure; NaN where it is 1 in every
             replica, as the AUC of a head that mistakes none of a few events: they do not tell its error.
         performance: Table of nominal performance.
@@ -43,6 +46,7 @@ class Measured:
     statistics: tuple[str, ...]
     units: tuple[str, ...]
     value: Floats
+    variance: Floats
     sigma_data: Floats
     performance: pd.DataFrame
     exposure: pd.DataFrame
@@ -75,13 +79,16 @@ def measure(
     seeds = tuple(int(number) for number in first["seed"].values)
     samples = read_samples(datasets)
     value = np.empty((len(arms), len(seeds), len(samples), len(design.names), replicas + 1))
+    variance = np.full((*value.shape[:4], 2), np.nan)
     sigma = np.empty(value.shape[:3])
     summed = _of_sums(datasets, statistics, samples, design, replicas + 1, seed)
     rows: list[dict[str, object]] = []
     for t, (task, sample) in enumerate(samples.items()):
         statistic, data = statistics[task], datasets[task]
-        scores = summed.pop(task, None) or _scores(data, statistic, sample, design, replicas + 1, seed)
-        value[:, :, t], alone = scores
+        if task in summed:
+            value[:, :, t], alone, variance[:, :, t] = summed.pop(task)
+        else:
+            value[:, :, t], alone = _scores(data, statistic, sample, design, replicas + 1, seed)
         for a, s in np.ndindex(sigma.shape[:2]):
             sigma[a, s, t] = sample.data_error(alone[:, a, s][:, None, 1:], exposure)[0]
             replicated = value[a, s, t, design.nominal]
@@ -98,6 +105,7 @@ def measure(
         statistics=tuple(statistics[task].statistic for task in samples),
         units=tuple(statistics[task].unit for task in samples),
         value=value,
+        variance=variance,
         sigma_data=sigma,
         performance=performance_table(rows),
         exposure=_exposure_table(samples, exposure),
@@ -116,19 +124,19 @@ def _of_sums(
     design: Design,
     replicas: int,
     seed: int,
-) -> dict[str, Scores]:
-    """Return the scores of the tasks whose statistic is a function of sums, in one pass over each set of events."""
+) -> dict[str, tuple[Floats, Floats, Floats]]:
+    """Return scores and variances of the tasks whose statistic is a function of sums, in two passes over the events."""
     found = {task: sums_of(statistics[task]) for task in datasets}
     tasks = {task: Streamed(datasets[task], one, samples[task]) for task, one in found.items() if one is not None}
     names, every = list(tasks), list(tasks.values())
-    scores: dict[str, Scores] = {}
+    scores: dict[str, tuple[Floats, Floats, Floats]] = {}
     for group in same_events(every):
         for number, sums in zip(group, accumulate([every[i] for i in group], design, replicas, seed), strict=True):
             task = every[number]
             parts = [np.asarray(task.statistic.of_sums(part), dtype=np.float64) for part in (sums.universe, sums.alone)]
             for part in parts:
                 task.sample.refuse_undefined(task.statistic, part)
-            scores[names[number]] = parts[0], parts[1]
+            scores[names[number]] = parts[0], parts[1], closed_variances(task, design, sums.universe)
     return scores
 
 

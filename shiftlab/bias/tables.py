@@ -19,8 +19,11 @@ _COLUMNS = (
     *("arm", "seed", "task", "statistic", "unit", "nuisance", "direction", "throw", "universe", "group"),
     *("recalibrate", "nominal", "nominal_error", "bias", "bias_error", "unpaired_error", "sigma_data"),
     *("bias_over_sigma_data", "significance", "mc_limited", "strength", "q_value", "mirrored", "not_quoted"),
-    *("z", "p_value", "holm", "rho_pair", "pair_gain"),
+    *("z", "p_value", "holm", "rho_pair", "pair_gain", "error_from"),
 )
+
+INFLUENCE: Final = "influence"
+BOOTSTRAP: Final = "bootstrap"
 
 _JOINT: Final = ("arm", "seed", "universe", "group", "recalibrate", "t_squared", "tasks", "p_value")
 
@@ -30,14 +33,15 @@ _PERFECT: Final = " is 1 in every bootstrap replica: these events do not tell it
 def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
     """Return one row per arm, seed, task and universe other than the nominal.
 
-    ``bias`` is T(shifted) - T(nominal) on the same events, ``bias_error`` the spread of that
-    difference over bootstrap replicas, ``unpaired_error`` what it would be for independent events.
+    ``bias`` is T(shifted) - T(nominal) on the same events, ``bias_error`` the error of that difference, from
+    influence values where the statistic is a function of sums, else the spread over bootstrap replicas
+    (``error_from`` says which), ``unpaired_error`` what it would be for independent events.
     ``rho_pair`` is the correlation of the two values that pairing brings, ``pair_gain`` = 1 / (1 - rho_pair) how
     many times more independent events would be needed for the same error.
     ``significance`` marks |bias| > 2 errors and is a mark only: over a whole table read ``q_value``, the expected
     share of false cells among those at least as significant, or ``holm``, the chance of any false one. Both are of the
-    ``p_value`` of ``z`` = bias / bias_error with the degrees of freedom of the replicas (Student's t), over all cells
-    of one arm, seed, recalibration and group of universes.
+    ``p_value`` of ``z`` = bias / bias_error, which is normal for an error from influence values and Student's t with
+    the replicas' degrees of freedom else, over all cells of one arm, seed, recalibration and group of universes.
     ``mc_limited`` says that the error exceeds the bias, from which nothing should be concluded.
     ``not_quoted`` says why a row has no bias in units of the data's error; else it is empty.
     """
@@ -48,7 +52,9 @@ def bias_table(measured: Measured, design: Design) -> pd.DataFrame:
     table["significance"] = size > 2.0 * error
     table["mc_limited"] = error > size
     table["z"] = significance.z_values(table["bias"].to_numpy(), error.to_numpy())
-    table["p_value"] = significance.p_values(table["z"].to_numpy(), measured.value.shape[-1] - 2)
+    z, degrees = table["z"].to_numpy(), measured.value.shape[-1] - 2
+    closed = table["error_from"].to_numpy() == INFLUENCE
+    table["p_value"] = np.where(closed, significance.p_values(z), significance.p_values(z, degrees))
     variances = (table[name].to_numpy() ** 2 for name in ("nominal_error", "shifted_error", "bias_error"))
     table["rho_pair"], table["pair_gain"] = gain(*variances)
     table["q_value"] = table["holm"] = np.nan
@@ -67,7 +73,13 @@ def _rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
                 continue
             shifted = measured.value[a, s, t, universe]
             nuisance, strength = design.shifted(universe)
-            variances = float(nominal[1:].var(ddof=1)), float(shifted[1:].var(ddof=1))
+            closed = measured.variance[a, s, t]
+            known = bool(np.isfinite(closed[universe, 1]))
+            if known:
+                variances = [closed[design.nominal, 0], closed[universe, 0], closed[universe, 1]]
+            else:
+                variances = [np.var(one[1:], ddof=1) for one in (nominal, shifted, shifted - nominal)]
+            errors = [float(np.sqrt(one)) for one in variances]
             yield {
                 "arm": measured.arms[a],
                 "seed": measured.seeds[s],
@@ -81,11 +93,12 @@ def _rows(measured: Measured, design: Design) -> Iterator[dict[str, object]]:
                 "group": design.group[universe],
                 "recalibrate": design.recalibrate[universe],
                 "nominal": float(nominal[0]),
-                "nominal_error": float(np.sqrt(variances[0])),
-                "shifted_error": float(np.sqrt(variances[1])),
+                "nominal_error": errors[0],
+                "shifted_error": errors[1],
                 "bias": float(shifted[0] - nominal[0]),
-                "bias_error": float((shifted - nominal)[1:].std(ddof=1)),
-                "unpaired_error": float(np.sqrt(sum(variances))),
+                "bias_error": errors[2],
+                "unpaired_error": float(np.hypot(errors[0], errors[1])),
+                "error_from": INFLUENCE if known else BOOTSTRAP,
                 "sigma_data": float(measured.sigma_data[a, s, t]),
                 "strength": strength,
                 "mirrored": nuisance in one_sided,

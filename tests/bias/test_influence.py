@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from shiftlab.bias import Mean
+from shiftlab.bias import Mean, bias
 from shiftlab.bias.design import read_design
-from shiftlab.bias.influence import by_vertex, gain, influence, paired_covariance, slopes
+from shiftlab.bias.influence import by_vertex, closed_variances, gain, influence, slopes
 from shiftlab.bias.measure import measure
 from shiftlab.bias.sample import read_sample
 from shiftlab.bias.statistic import OfSums
-from shiftlab.bias.sums import Streamed
+from shiftlab.bias.sums import Streamed, accumulate
+from shiftlab.responses import Responses
 from shiftlab.tasks.classification import f1_mean
 
 
@@ -131,47 +132,66 @@ def _store(toys: Any, events: int = 600) -> dict[str, xr.Dataset]:
     return datasets
 
 
-def _closed(datasets: Mapping[str, xr.Dataset], universes: list[int]) -> Any:
-    design = read_design(datasets)
-    tasks = [Streamed(data, STATISTICS[name], read_sample(name, data)) for name, data in datasets.items()]
-    return paired_covariance(tasks, design, universes, 0, 0)
+def _closed(datasets: Mapping[str, xr.Dataset]) -> np.ndarray:
+    """Variances (task, universe, 2) of values and biases."""
+    design, found = read_design(datasets), []
+    for name, data in datasets.items():
+        task = Streamed(data, STATISTICS[name], read_sample(name, data))
+        (sums,) = accumulate([task], design, 50, 0)
+        found.append(closed_variances(task, design, sums.universe)[0, 0])
+    return np.stack(found)
 
 
-def test_closed_form_covariance_is_that_of_the_bootstrap(toys: Any) -> None:
-    """All 3 tasks x 4 universes, also where tasks evaluate different events: within the spread of 2,000 replicas."""
+def test_closed_form_errors_are_those_of_the_bootstrap(toys: Any) -> None:
+    """3 clustered, weighted tasks in all universes: errors within the spread of 2,000 replicas."""
     datasets = _store(toys)
-    found = _closed(datasets, [1, 2, 3, 4])
     measured = measure(datasets, STATISTICS, read_design(datasets), replicas=2000, seed=1, exposure={})
-    value = measured.value[0, 0, :, :5, 1:]
-    own = np.concatenate([value[:, :1], value[:, 1:] - value[:, :1]], axis=1).reshape(15, -1)
-    matrix, boot = found.matrix.reshape(15, 15), np.cov(own)
-    scale = np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))
-    # A correlation from 2,000 replicas has an error of 1 / sqrt(2000) = 0.022; second order adds a little.
-    np.testing.assert_allclose(boot / scale, matrix / scale, atol=5.0 * 0.0224)
-    np.testing.assert_allclose(np.sqrt(np.diag(boot)), np.sqrt(np.diag(matrix)), rtol=0.08)
+    value = measured.value[0, 0]
+    boot = np.stack([value[..., 1:].std(axis=-1), (value - value[:, :1])[..., 1:].std(axis=-1)], axis=-1)
+    # A standard deviation from 2,000 replicas has an error of 1 / sqrt(4000) = 0.016; second order adds a little.
+    np.testing.assert_allclose(np.sqrt(measured.variance[0, 0]), boot, rtol=0.08)
+    np.testing.assert_allclose(measured.variance[0, 0], _closed(datasets), rtol=1e-5)
 
 
-def test_pairing_gains_what_the_variances_say(toys: Any) -> None:
-    datasets = _store(toys)
-    found = _closed(datasets, [1, 4, 2, 5])
-    rho, times = found.gain
-    np.testing.assert_allclose(times[:, :3], 1.0 / (1.0 - rho[:, :3]))
-    np.testing.assert_allclose(times[:, :3], (found.unpaired_error[:, :3] / found.bias_error[:, :3]) ** 2)
-    assert (times[:, :3] > 3.0).all()
-    assert (found.bias_error[:, 3] == 0.0).all()  # the identity universe, to the last bit
-    assert (rho[:, 3] == 1.0).all()
-    assert np.isinf(times[:, 3]).all()
-    np.testing.assert_array_equal(found.of_shift(1), found.matrix[:, 2, :, 2])
+def test_a_universe_that_equals_the_nominal_has_no_error(toys: Any) -> None:
+    found = _closed(_store(toys))
+    assert (found[:, -1, 1] == 0.0).all()
+    assert (found[:, 0, 1] == 0.0).all()
+    assert (found[:, 1:-1, 1] > 0.0).all()
 
 
-def test_blocks_of_vertices_change_nothing(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_and_order_of_vertices_change_nothing(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = _store(toys)
     order = np.random.default_rng(0).permutation(600)
     shuffled = {name: data.isel(event=order) for name, data in datasets.items()}
-    whole = _closed(datasets, [1, 2]).matrix
-    monkeypatch.setattr("shiftlab.bias.influence._NUMBERS", 1000)
-    np.testing.assert_allclose(_closed(datasets, [1, 2]).matrix, whole, rtol=1e-9, atol=1e-18)
-    np.testing.assert_allclose(_closed(shuffled, [1, 2]).matrix, whole, rtol=1e-9, atol=1e-18)
+    whole = _closed(datasets)
+    monkeypatch.setattr("shiftlab.bias.influence._VERTICES", 7)
+    np.testing.assert_allclose(_closed(datasets), whole, rtol=1e-6, atol=1e-18)
+    np.testing.assert_allclose(_closed(shuffled), whole, rtol=1e-6, atol=1e-18)
+
+
+def test_events_of_one_vertex_each_need_no_sorting(toys: Any) -> None:
+    """The same numbers whether vertices are looked up or not."""
+    datasets = {name: data.assign_coords(vertex_uid=("event", np.arange(600))) for name, data in _store(toys).items()}
+    apart = {name: data.assign_coords(vertex_uid=("event", np.arange(600)[::-1])) for name, data in datasets.items()}
+    np.testing.assert_allclose(_closed(datasets), _closed(apart), rtol=1e-6, atol=1e-18)
+
+
+def test_the_table_says_where_an_error_comes_from(toys: Any) -> None:
+    """Functions of sums have influence values; any other statistic the spread of its replicas."""
+
+    class Median:
+        statistic, unit = "median", ""
+
+        def score(self, outputs: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+            return np.stack([np.median(np.repeat(outputs[..., 0], w.astype(int), -1), axis=-1) for w in weights], -1)
+
+    data = toys.dataset(np.random.default_rng(0).normal(size=(1, 1, 3, 60, 1)), [toys.nominal, *toys.unisims(["a"])])
+    found = bias(Responses({"mean": data, "median": data}, {}), tasks={"mean": Mean(), "median": Median()}, replicas=20)
+    assert dict(zip(found.table["task"], found.table["error_from"], strict=True)) == {
+        "mean": "influence",
+        "median": "bootstrap",
+    }
 
 
 def test_influence_of_a_mean_is_the_textbooks_and_differences_agree() -> None:

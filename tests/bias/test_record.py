@@ -19,7 +19,7 @@ from shiftlab.errors import RunError
 COLUMNS = {
     "bias.csv": "arm,seed,task,statistic,unit,nuisance,direction,throw,universe,group,recalibrate,nominal,"
     "nominal_error,bias,bias_error,unpaired_error,sigma_data,bias_over_sigma_data,significance,mc_limited,strength,q_value,mirrored,not_quoted,"
-    "z,p_value,holm,rho_pair,pair_gain,resolution,bias_over_resolution,parameter_shift,parameter_error",
+    "z,p_value,holm,rho_pair,pair_gain,error_from,resolution,bias_over_resolution,parameter_shift,parameter_error",
     "correlation.csv": "arm,seed,task_a,task_b,rho,lo,hi,recalibrate,flag",
     "csv/performance.csv": "arm,seed,task,statistic,unit,value,lo,hi,reference,reference_value,n_events,lo95,hi95",
     "csv/exposure.csv": "task,sample,evaluated,effective,data,declared",
