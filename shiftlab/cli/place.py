@@ -53,6 +53,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _place(given: argparse.Namespace) -> int:
     """Place, and print the answer."""
     exposure = _exposure(given.exposure)
+    from shiftlab.config import locate
     from shiftlab.plugins import load_plugins
     from shiftlab.run.placing import Placing, place_run
 
@@ -66,6 +67,7 @@ def _place(given: argparse.Namespace) -> int:
         composition=given.composition,
         flux=not given.known_flux,
         checkpoints=given.checkpoints,
+        shipped=locate("studies/checkpoints"),
         level=given.level,
         toys=given.toys,
         seed=given.seed,

@@ -62,7 +62,9 @@ class Placing:
             those of the run when empty, for a hidden universe those of the simulation.
         composition: Prior relative width of the normalisation of each simulated sample.
         flux: Whether the shape of the energy spectrum floats.
-        checkpoints: Folder of the run's arms, needed for a file of images or tokens; found by itself when None.
+        checkpoints: Folder of the run's arms, for a file of images or tokens; when None those in the run's folder, or
+            those of its study in ``shipped``.
+        shipped: Folder with the arms of each study in a folder of its name.
         level: p-value below which the catalogue is rejected.
         toys: Toys behind the p-value.
         seed: Of halves, bootstrap, toys and draws.
@@ -77,6 +79,7 @@ class Placing:
     composition: float = 0.2
     flux: bool = True
     checkpoints: Path | None = None
+    shipped: Path = Path("studies/checkpoints")
     level: float = 0.01
     toys: int = 500
     seed: int = 1
@@ -235,7 +238,8 @@ def _record(
 
 def _provenance(identity: Mapping[str, Any], placing: Placing, seen: Columns) -> dict[str, Any]:
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(placing).items()}
-    settings.pop("out")
+    for name in ("out", "shipped"):
+        settings.pop(name)
     given = {"run": identity["digest"], "placing": settings, "observables": list(seen)}
     if placing.sample is not None:
         given["sample"] = {"file": placing.sample.name, "digest": digest_file(placing.sample)}
@@ -258,10 +262,7 @@ def _arms(
     folder: Path, identity: Mapping[str, Any], names: Sequence[str], store: Datasets, placing: Placing
 ) -> tuple[Any, ...]:
     """Return the arms of the run, from its own folder, the given one or that of its study, and make sure of them."""
-    import studies
-
-    shipped = Path(str(studies.__file__)).parent / "checkpoints" / str(identity["study"]["name"])
-    own = folder / "checkpoints"
+    own, shipped = folder / "checkpoints", placing.shipped / str(identity["study"]["name"])
     place = placing.checkpoints or (own if own.is_dir() else shipped)
     for name, digest in identity["checkpoints"].items():
         if name.split("/")[0] in names and (not (place / name).is_file() or digest_file(place / name) != digest):
