@@ -97,7 +97,8 @@ def answers(record: Record) -> list[str]:
             + (_listing("The largest of each arm", largest_of) if len(sizes) > 1 else "")
         )
     spans = {arm: _correlated(record, arm) for arm in record.arms}
-    sentences.append(_listing("Mean correlation between the tasks' shifts, over the reliable pairs", spans))
+    if len(record.tasks) > 1:
+        sentences.append(_listing("Mean correlation between the tasks' shifts, over the reliable pairs", spans))
     sentences += [*_unmoved(record), *comparison(record)]
     return [scoped(record, sentence) for sentence in sentences + _fit_answers(record)] + reach(record)
 

@@ -162,6 +162,9 @@ def _helped(table: pd.DataFrame, mode: str) -> str:
 def correlation_section(record: Record) -> Section:
     """Return the correlation matrices of the arms side by side, every pair with its interval, and the excess."""
     rows = record.of("correlation")
+    if len(record.tasks) < 2:
+        alone = Text(("One task has nothing to move together with.",))
+        return Section("correlation", "Do the tasks move together?", (alone, _reliability(record)))
     blocks: list[Block] = [
         Text(
             (
@@ -197,10 +200,13 @@ def correlation_section(record: Record) -> Section:
                     folded=f"Correlations {words}",
                 )
             )
-    reliability = "Share of each task's systematic variance (units of the data variance) that is not event noise."
-    blocks += modes_blocks(record)
-    blocks.append(sheet(record["reliability"], reliability, ("csv/reliability.csv",), folded="Reliability"))
+    blocks += [*modes_blocks(record), _reliability(record)]
     return Section("correlation", "Do the tasks move together?", tuple(blocks))
+
+
+def _reliability(record: Record) -> Sheet:
+    caption = "Share of each task's systematic variance (units of the data variance) that is not event noise."
+    return sheet(record["reliability"], caption, ("csv/reliability.csv",), folded="Reliability")
 
 
 def closure_section(record: Record) -> Section:

@@ -123,9 +123,7 @@ def _seven_steps(config: StudyConfig, folder: RunFolder, device: str, progress: 
     if config.drift.events:
         _say("drift of the features", progress)
         measure_drift(
-            *(config, folder.path, events, variations, detector, universes, arms),
-            device=device,
-            progress=progress,
+            config, folder.path, events, variations, detector, universes, arms, device=device, progress=progress
         )
     _say("templates and fits", progress)
     templates = _templates(config, Responses.load(folder.path / RESPONSES))

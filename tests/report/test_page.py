@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from shiftlab.errors import RunError
@@ -17,6 +19,7 @@ from shiftlab.report.blocks import Picture
 from shiftlab.report.correlation_figures import correlation_matrices
 from shiftlab.report.fit_sections import templates_section
 from shiftlab.report.headline import answers, fit_effect, headline, largest_bias, mean_correlation, strongest_pair
+from shiftlab.report.page import render
 from shiftlab.report.record import Record
 from shiftlab.report.sections import headline_section
 from shiftlab.report.wording import fixed, interval, with_error
@@ -199,3 +202,18 @@ def test_a_browser_lays_the_page_out_without_overflow_or_errors(written: Path, t
 def test_the_answer_limits_what_event_noise_hides(record: Record) -> None:
     """A task without a correlation moved by less than a stated size: a null result with its limit."""
     assert any("segmentation below 0.7 (foundation, scratch and classic)" in line for line in answers(record))
+
+
+def test_a_study_of_one_task_has_a_page(synthetic: Callable[..., Path]) -> None:
+    """One task has nothing to move together with; the page says so, and draws the rest."""
+    record = Record.load(synthetic(("foundation", "classic"), (0,)))
+    only = {name: _of_task(table, "energy") for name, table in record.tables.items()}
+    page = render(replace(record, tasks=("energy",), tables=only))
+    assert "One task has nothing to move together with" in page
+
+
+def _of_task(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    for column in ("task", "task_a", "channel"):
+        if column in table:
+            table = table[table[column] == task]
+    return table
