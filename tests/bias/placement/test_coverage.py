@@ -43,16 +43,16 @@ def test_intervals_cover_hidden_universes(world: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_intervals_cover_hidden_universes_in_2000_pseudo_experiments(world: Any, part: int) -> None:
-    """250 experiments in each of eight parts, each with a new simulation of 10 times the data.
+    """250 experiments in each of eight parts, each with a new simulation of three times the data.
 
     Steep directions of several sigma are no parabola even around the fitted values: 95% intervals may cover 92%.
     """
-    found = _covered(world, 250, 20_000, seed=100 + part)
+    found = _covered(world, 250, 6000, seed=100 + part)
     print({name: np.round(values, 3).tolist() for name, values in found.items()})
     three = 3.0 * np.sqrt(0.683 * 0.317 / 250)
     np.testing.assert_allclose(found["68"], 0.683, atol=three)
     np.testing.assert_allclose(found["bias 68"], 0.683, atol=three)
-    assert (np.concatenate([found["95"], found["bias 95"]]) > 0.93 - 3.0 * np.sqrt(0.05 * 0.95 / 250)).all()
+    assert (np.concatenate([found["95"], found["bias 95"]]) > 0.92 - 3.0 * np.sqrt(0.05 * 0.95 / 250)).all()
 
 
 def _outside(world: Any, experiments: int, strength: float, seed: int) -> tuple[float, float, float]:
