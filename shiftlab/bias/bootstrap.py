@@ -119,8 +119,13 @@ def _draw(rows: npt.NDArray[np.uint64], columns: npt.NDArray[np.uint64], weights
 
 
 def interval(replicas: Floats, half: float = HALF_68) -> tuple[Floats, Floats]:
-    """Return the percentile interval over the last axis, 2 ``half`` of the probability, equal tails."""
-    low, high = np.quantile(replicas, [0.5 - half, 0.5 + half], axis=-1)
+    """Return the percentile interval over the last axis, 2 ``half`` of the probability, equal tails.
+
+    The k-th smallest of n replicas is taken for the quantile k / (n + 1), below which one more draw falls with that
+    probability. With k / n or (k - 1) / (n - 1) intervals of 100 replicas cover 0.666 and 0.924 where 0.683 and 0.95
+    is claimed (correlations of one-nuisance universes, 2,000 pseudo-experiments).
+    """
+    low, high = np.quantile(replicas, [0.5 - half, 0.5 + half], axis=-1, method="weibull")
     return low, high
 
 

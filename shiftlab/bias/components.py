@@ -206,7 +206,8 @@ def _analysis(bias: Floats, offset: bool) -> _Analysis:
     own = np.array([_freedom(rest[0, :, :, t], free) for t in range(bias.shape[3])])
     # One number for all tasks, the harmonic mean: each task alone has too few seeds to tell its own.
     pooled = np.full(len(own), 1.0 / np.mean(1.0 / own))
-    freedom = np.stack([np.full(len(own), float(free)), np.full(len(own), seeds - 1.0), pooled])
+    spread = max(2.0 / free, _relative_variance(among_universes[0]))
+    freedom = np.stack([np.full(len(own), 2.0 / spread), np.full(len(own), seeds - 1.0), pooled])
     product = np.einsum("ua,sub->sab", among_universes[0], rest[0]) / free
     cross = product + np.swapaxes(product, 1, 2)
     return _Analysis(squares, squares[1:].mean(axis=0) - squares[0], freedom, cross, universes, offset)
@@ -215,6 +216,18 @@ def _analysis(bias: Floats, offset: bool) -> _Analysis:
 def _moment(values: Floats) -> Floats:
     """Return the sum over rows of x x^T, (..., task, task), from (..., row, task)."""
     return np.asarray(np.swapaxes(values, -1, -2) @ values, dtype=np.float64)
+
+
+def _relative_variance(values: Floats) -> float:
+    """Return that of the mean square over universes of (universe, task), the mean over tasks: 2 / number for normals.
+
+    Where responses are even, or nuisances heavy-tailed, few universes make most of a mean square.
+    """
+    square = values**2
+    mean = square.mean(axis=0)
+    moves = mean > 0.0
+    each = square[:, moves].var(axis=0, ddof=1) / (len(square) * mean[moves] ** 2)
+    return float(each.mean()) if moves.any() else 0.0
 
 
 def _freedom(rest: Floats, free: int) -> float:

@@ -20,7 +20,7 @@ intervals that hold the truth, and a verdict. An estimator covers when the share
 is claimed; conservative is one that says why it covers more. Exits with 1 when an estimator does neither, or when the
 mean over all that claim exact coverage is off by more than 1% (3 of its errors where that is more)."""
 
-_SHORT = 100
+_SHORT = 50
 
 
 def add(what: Any, common: argparse.ArgumentParser) -> None:
@@ -40,6 +40,7 @@ def add(what: Any, common: argparse.ArgumentParser) -> None:
         "--figure", type=Path, metavar="FILE", help="draw coverage less what is claimed (png, svg, pdf)"
     )
     parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing, read what --csv wrote")
+    parser.add_argument("--markdown", action="store_true", help="print one row per estimator, as the documentation has")
     parser.set_defaults(action=_statistics)
 
 
@@ -49,7 +50,7 @@ def _statistics(given: argparse.Namespace) -> int:
         if file is not None and not file.parent.is_dir():
             raise DataError(f"{option} {file}: no such folder {file.parent}.")
     proof = _proof(given)
-    for line in _table(proof):
+    for line in _markdown(proof) if given.markdown else _table(proof):
         print(line)
     if given.csv is not None:
         from shiftlab.bias.proof.table import proof_table
@@ -91,6 +92,28 @@ def _table(proof: Proof) -> list[str]:
     lines.append(_summary(proof))
     reasons = {cell.estimator: cell.reason for cell in proof.cells if cell.reason}
     return lines + [f"{name}: {reason}" for name, reason in reasons.items()]
+
+
+def _markdown(proof: Proof) -> list[str]:
+    """Return one row per estimator: the lowest and highest coverage over the kinds of response, and the verdicts."""
+    lines = [
+        "| estimator | kinds of response | 68% intervals cover | 95% intervals cover | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(cell.estimator for cell in proof.cells):
+        cells = [cell for cell in proof.cells if cell.estimator == name]
+        shown = [cell for cell in cells if cell.verdict not in ("exact", "no interval", "NEVER QUOTED")]
+        spans = ["–" if not shown else _span([cell.coverage[place] for cell in shown]) for place in range(2)]
+        verdicts = [cell.verdict for cell in cells]
+        counts = [f"{one} {verdicts.count(one)}" for one in sorted(set(verdicts), key=verdicts.index)]
+        escaped = name.replace("|", "\\|")
+        lines.append(f"| {escaped} | {len(cells)} | {spans[0]} | {spans[1]} | {', '.join(counts)} |")
+    return lines
+
+
+def _span(shares: list[float]) -> str:
+    low, high = f"{min(shares):.3f}", f"{max(shares):.3f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _summary(proof: Proof) -> str:

@@ -113,7 +113,7 @@ class Proof:
 
 
 def prove(
-    experiments: int = 100,
+    experiments: int = 50,
     seed: int = 0,
     *,
     replicas: int = 100,

@@ -206,12 +206,19 @@ _DEPENDENT: Final = Note("conservative", "tasks of the same events are dependent
 _HALF_TRUE: Final = Note("conservative", "half of the cells are truly moved: false ones are at most half as frequent")
 _SMOOTH: Final = Note("conservative", "quantiles of replicas fall between few events, and scatter more than the sample")
 
+_SORTED: Final = ("linear", "same side", "heavy-tailed", "noisy universes")
+"""Cases in which events scatter otherwise; the others differ in their joint universes only."""
+
 OF_BIASES: Final = (
     Estimator("bias of a mean, error by influence", at_levels(_mean_by_influence), _biases),
     Estimator("bias of a mean, error by bootstrap", at_levels(_mean_by_bootstrap), _biases),
-    Estimator("bias of a median, error by bootstrap", _of_statistic(_median, _all_move), _median_truth, (_SMOOTH,)),
-    Estimator("bias of a 68% width, error by bootstrap", _of_statistic(_width, _all_move), _width_truth, (_SMOOTH,)),
-    Estimator("bias of an AUC, error by bootstrap", _of_statistic(_auc, _signal_moves), _auc_truth),
+    Estimator(
+        "bias of a median, error by bootstrap", _of_statistic(_median, _all_move), _median_truth, (_SMOOTH,), _SORTED
+    ),
+    Estimator(
+        "bias of a 68% width, error by bootstrap", _of_statistic(_width, _all_move), _width_truth, (_SMOOTH,), _SORTED
+    ),
+    Estimator("bias of an AUC, error by bootstrap", _of_statistic(_auc, _signal_moves), _auc_truth, (), _SORTED),
     Estimator("no false positive, T^2 of all tasks", _joint, lambda case: np.zeros(2 * NUISANCES)),
     Estimator("no false positive of 24, Holm", _any_holm, _nothing, (_DEPENDENT,)),
     Estimator("no false positive of 24, Benjamini-Hochberg", _any_benjamini_hochberg, _nothing, (_DEPENDENT,)),

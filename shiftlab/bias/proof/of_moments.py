@@ -163,6 +163,7 @@ _TWICE_NOISY: Final = Note(
 _BOUNDED: Final = Note(
     "biased", "the effective number lies between 1 and the number of tasks; at an end the interval is one-sided"
 )
+_TURNED: Final = Note("biased", "event noise drives the modes apart, to second order")
 _DRAWN: Final = (
     Note("no interval", "drawn towards 0 on purpose, for inverses; take the interval of the correlation itself"),
     Note("biased", "drawn towards 0 on purpose"),
@@ -189,7 +190,7 @@ def _estimators() -> tuple[Estimator, ...]:
     return (
         *found,
         Estimator("correlation, unisims, percentiles", _quoted_correlation, rho, (_TWICE_NOISY,)),
-        Estimator("loadings of modes, unisims", _loadings, _no_loading, (_TWICE_NOISY,)),
+        Estimator("loadings of modes, unisims", _loadings, _no_loading, (_TWICE_NOISY, _TURNED)),
         Estimator("correlation, shrunk", _shrunk, drawn, _DRAWN),
     )
 
