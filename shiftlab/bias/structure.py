@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final
 
 import numpy as np
@@ -76,15 +76,15 @@ def modes_table(
         keep = np.flatnonzero(part.reliable)
         if not len(keep):
             continue
-        square = np.ix_(keep, keep)
-        covariance = part.covariance[square]
-        modes = principal_modes(covariance, part.replicas[:, *square])
+        rows_of, columns = np.ix_(keep, keep)
+        covariance = part.covariance[rows_of, columns]
+        modes = principal_modes(covariance, part.replicas[:, rows_of, columns])
         shares = shares_of_parts(modes, [_of_tasks(one, keep) for one in parts[key]], covariance)
         head = dict(zip(("arm", "seed", "recalibrate"), key, strict=True))
-        for m, name in enumerate(mode_names(shares)):
-            for t, numbers in zip(keep, zip(modes.loading[:, m], modes.low[:, m], modes.high[:, m], strict=True)):
-                row = {**head, "mode": m + 1, "name": name, "fraction": float(modes.fraction[m]), "task": tasks[t]}
-                rows.append({**row, **dict(zip(("loading", "lo", "hi"), map(float, numbers), strict=True))})
+        for (m, name), (place, t) in product(enumerate(mode_names(shares)), enumerate(keep.tolist())):
+            numbers = (modes.loading[place, m], modes.low[place, m], modes.high[place, m])
+            row = {**head, "mode": m + 1, "name": name, "fraction": float(modes.fraction[m]), "task": tasks[t]}
+            rows.append({**row, **dict(zip(("loading", "lo", "hi"), map(float, numbers), strict=True))})
     return pd.DataFrame(rows, columns=list(_MODES))
 
 

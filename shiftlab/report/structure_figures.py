@@ -86,9 +86,10 @@ def excess_figure(rows: pd.DataFrame, arms: Sequence[str]) -> Figure:
     colours = arm_colours(arms)
     seeds = [seed for seed in dict.fromkeys(rows["seed"]) if str(seed) != "all"]
     for row in each(rows.dropna(subset=["excess"])):
-        y = pairs.index((row.arm, row.minus_arm))
         whole = str(row.seed) == "all" or len(seeds) == 1
-        y += 0.0 if whole else 0.18 + 0.22 * seeds.index(row.seed) / max(len(seeds), 2)
+        y = pairs.index((row.arm, row.minus_arm)) + (
+            0.0 if whole else 0.18 + 0.22 * seeds.index(row.seed) / max(len(seeds), 2)
+        )
         if whole and np.isfinite(row.lo95):
             axes.plot([row.lo95, row.hi95], [y, y], color=colours[row.arm], linewidth=0.8)
         axes.plot([row.lo, row.hi], [y, y], color=colours[row.arm], linewidth=2.4 if whole else 0.8)
