@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from shiftlab import __version__
-from shiftlab.cli import adopt, catalogue, events, pretrain, record, simulate, split, study, validate
+from shiftlab.cli import adopt, catalogue, events, lint, pretrain, record, simulate, split, study, validate
 from shiftlab.cli.words import refuse
 from shiftlab.errors import ShiftlabError
 
@@ -60,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shiftlab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (study, pretrain, events, split, simulate, record, catalogue, validate, adopt):
+    for family in (study, pretrain, events, split, simulate, record, catalogue, lint, validate, adopt):
         family.add(commands, common)
     return parser
