@@ -108,7 +108,7 @@ def _empty_side(view: View) -> Iterator[Fault]:
 def _large_yield(view: View) -> Iterator[Fault]:
     for sample in view.samples:
         up, down = _yields(sample)
-        for k in np.flatnonzero(np.maximum(np.abs(up), np.abs(down)) > LARGE):
+        for k in np.flatnonzero(np.fmax(np.abs(up), np.abs(down)) > LARGE):
             message = f"the yield moves by {up[k]:+.1%} at +1 sigma and by {down[k]:+.1%} at -1 sigma."
             yield Fault(message, sample.channel, sample.name, sample.nuisances[k])
 
@@ -122,16 +122,15 @@ def _shape_difference(shape: Floats, nominal: Floats) -> Floats:
 
 def _no_shape(view: View) -> Iterator[Fault]:
     for sample in view.samples:
-        shapes = sample.of("histosys")
-        if len(sample.nominal) == 1 or not shapes or not sample.nominal.sum() > 0.0:
+        names, templates = sample.shapes
+        if len(sample.nominal) == 1 or not names or not sample.nominal.sum() > 0.0:
             continue
-        up = _shape_difference(np.stack([one.up for one in shapes]), sample.nominal)
-        down = _shape_difference(np.stack([one.down for one in shapes]), sample.nominal)
+        up, down = _shape_difference(templates, sample.nominal)
         dead = dict(zip(sample.nuisances, sample.dead.tolist(), strict=True))
         for k in np.flatnonzero(np.maximum(up, down) < NO_SHAPE):
-            if not dead[shapes[k].name]:
+            if not dead[names[k]]:
                 message = f"the histosys has no shape (differences {up[k]:.1e} and {down[k]:.1e}); a normsys would do."
-                yield Fault(message, sample.channel, sample.name, shapes[k].name)
+                yield Fault(message, sample.channel, sample.name, names[k])
 
 
 RULES = (

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
 from shiftlab.templates.lint.rule import Fault, Rule
-from shiftlab.templates.lint.view import Channel, Modifier, View
+from shiftlab.templates.lint.view import Channel, Sample, View
 
 __all__ = ["RULES", "bins_of"]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 ROUNDING = 1e-9
 """Rates below zero by less than this share of the nominal are rounding: templates are sums of weights."""
 
 
-def bins_of(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+def bins_of(mask: Bools) -> tuple[int, ...]:
     """Return the positions where ``mask`` (bin,) is true."""
     return tuple(np.flatnonzero(mask).tolist())
 
 
-def _named(modifier: Modifier) -> tuple[tuple[str, npt.NDArray[np.float64]], ...]:
-    if modifier.kind in ("histosys", "normsys"):
-        return (("+1 sigma", modifier.up), ("-1 sigma", modifier.down))
-    return ((modifier.kind, modifier.up),)
+def _templates(sample: Sample, what: str, bad: Callable[[Floats], Bools]) -> Iterator[Fault]:
+    """Yield the histosys templates of a sample that have a bad bin."""
+    names, templates = sample.shapes
+    flags = bad(templates)
+    if flags.any():
+        for side, i in np.argwhere(flags.any(axis=2)):
+            values = templates[side, i][flags[side, i]]
+            message = f"the template at {'-' if side else '+'}1 sigma {what}: {values.min():.4g}."
+            yield Fault(message, sample.channel, sample.name, names[i], bins_of(flags[side, i]))
+
+
+def _not_a_number(values: Floats) -> Bools:
+    return ~np.isfinite(values)
 
 
 def _not_finite(view: View) -> Iterator[Fault]:
@@ -35,12 +49,14 @@ def _not_finite(view: View) -> Iterator[Fault]:
         if not np.isfinite(sample.nominal).all():
             bins = bins_of(~np.isfinite(sample.nominal))
             yield Fault("the nominal is not finite.", sample.channel, sample.name, bins=bins)
-        for modifier in sample.modifiers:
-            for side, values in _named(modifier):
-                if not np.isfinite(values).all():
-                    bins = () if modifier.kind == "normsys" else bins_of(~np.isfinite(values))
-                    message = f"{modifier.kind} at {side} is not finite." if side != modifier.kind else "not finite."
-                    yield Fault(message, sample.channel, sample.name, modifier.name, bins)
+        yield from _templates(sample, "is not finite", _not_a_number)
+        for one in sample.modifiers:
+            if one.kind == "normsys" and not (isfinite(one.up[0]) and isfinite(one.down[0])):
+                message = f"normsys hi = {one.up[0]:g}, lo = {one.down[0]:g}."
+                yield Fault(message, sample.channel, sample.name, one.name)
+            elif one.kind in ("shapesys", "staterror") and not np.isfinite(one.up).all():
+                bins = bins_of(~np.isfinite(one.up))
+                yield Fault(f"{one.kind} is not finite.", sample.channel, sample.name, one.name, bins)
 
 
 def _factor_not_positive(view: View) -> Iterator[Fault]:
@@ -59,14 +75,13 @@ def _negative_nominal(view: View) -> Iterator[Fault]:
             yield Fault(message, sample.channel, sample.name, bins=bins_of(below))
 
 
+def _under(least: Floats, values: Floats) -> Bools:
+    return np.asarray(values < least)
+
+
 def _negative_template(view: View) -> Iterator[Fault]:
     for sample in view.samples:
-        for modifier in sample.of("histosys"):
-            for side, values in _named(modifier):
-                below = values < -ROUNDING * np.abs(sample.nominal)
-                if below.any():
-                    message = f"the template at {side} goes down to {values[below].min():.4g}."
-                    yield Fault(message, sample.channel, sample.name, modifier.name, bins_of(below))
+        yield from _templates(sample, "is negative", partial(_under, -ROUNDING * np.abs(sample.nominal)))
 
 
 def _negative_total(view: View) -> Iterator[Fault]:
@@ -77,12 +92,15 @@ def _negative_total(view: View) -> Iterator[Fault]:
             yield Fault(message, channel.name, bins=bins_of(below))
 
 
-def _below_zero(channel: Channel, strength: float) -> Iterator[Fault]:
-    totals = channel.total_at(strength)
-    below = totals < -ROUNDING * np.abs(channel.total)
-    below &= channel.total >= 0.0  # else it is no doing of the nuisance
+def _below_zero(channel: Channel, strength: float) -> Bools:
+    """Bool (nuisance, bin): the total is negative, and is not so at nominal."""
+    below = channel.total_at(strength) < -ROUNDING * np.abs(channel.total)
+    return np.asarray(below & (channel.total >= 0.0))
+
+
+def _name_below(channel: Channel, strength: float, below: Bools) -> Iterator[Fault]:
     for k in np.flatnonzero(below.any(axis=1)):
-        lowest = totals[k][below[k]].min()
+        lowest = channel.total_at(strength)[k][below[k]].min()
         message = f"all samples together expect {lowest:.4g} events at {strength:+g} sigma."
         yield Fault(message, channel.name, nuisance=channel.nuisances[k], bins=bins_of(below[k]))
 
@@ -90,14 +108,14 @@ def _below_zero(channel: Channel, strength: float) -> Iterator[Fault]:
 def _negative_at_one(view: View) -> Iterator[Fault]:
     for channel in view.channels:
         for strength in (-1.0, 1.0):
-            yield from _below_zero(channel, strength)
+            yield from _name_below(channel, strength, _below_zero(channel, strength))
 
 
 def _negative_at_three(view: View) -> Iterator[Fault]:
     for channel in view.channels:
         for strength in (-3.0, 3.0):
-            near = {(fault.nuisance, fault.bins) for fault in _below_zero(channel, strength / 3.0)}
-            yield from (one for one in _below_zero(channel, strength) if (one.nuisance, one.bins) not in near)
+            new = _below_zero(channel, strength) & ~_below_zero(channel, strength / 3.0)
+            yield from _name_below(channel, strength, new)
 
 
 RULES = (

@@ -57,6 +57,13 @@ class Sample:
         return tuple(modifier for modifier in self.modifiers if modifier.kind == kind)
 
     @cached_property
+    def shapes(self) -> tuple[tuple[str, ...], Floats]:
+        """Names of the histosys modifiers, with repeats, and their templates (2, histosys, bin), +1 sigma first."""
+        found = self.of("histosys")
+        stacked = np.array([[one.up for one in found], [one.down for one in found]])
+        return tuple(one.name for one in found), stacked.reshape(2, len(found), len(self.nominal))
+
+    @cached_property
     def nuisances(self) -> tuple[str, ...]:
         """Names of the histosys and normsys modifiers, each once."""
         return tuple(dict.fromkeys(m.name for m in self.modifiers if m.kind in ("histosys", "normsys")))
@@ -67,11 +74,11 @@ class Sample:
         row = {name: i for i, name in enumerate(self.nuisances)}
         shapes = np.broadcast_to(self.nominal, (2, len(row), len(self.nominal))).copy()
         factors = np.ones((2, len(row), 1))
-        for modifier in self.modifiers:
-            if modifier.kind == "histosys":
-                shapes[0, row[modifier.name]], shapes[1, row[modifier.name]] = modifier.up, modifier.down
-            elif modifier.kind == "normsys":
-                factors[0, row[modifier.name]], factors[1, row[modifier.name]] = modifier.up, modifier.down
+        names, templates = self.shapes
+        for i, name in enumerate(names):
+            shapes[:, row[name]] = templates[:, i]
+        for one in self.of("normsys"):
+            factors[:, row[one.name], 0] = one.up[0], one.down[0]
         return (shapes[0], factors[0]), (shapes[1], factors[1])
 
     def at(self, strength: float) -> Floats:
