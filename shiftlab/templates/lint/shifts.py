@@ -108,7 +108,7 @@ def _empty_side(view: View) -> Iterator[Fault]:
 def _large_yield(view: View) -> Iterator[Fault]:
     for sample in view.samples:
         up, down = _yields(sample)
-        for k in np.flatnonzero(np.fmax(np.abs(up), np.abs(down)) > LARGE):
+        for k in np.flatnonzero(np.fmax(np.abs(up), np.abs(down)) > LARGE + 1e-12):  # 1.1 - 1 is more than 0.1
             message = f"the yield moves by {up[k]:+.1%} at +1 sigma and by {down[k]:+.1%} at -1 sigma."
             yield Fault(message, sample.channel, sample.name, sample.nuisances[k])
 

@@ -125,7 +125,7 @@ RULES = (
         "negative_nominal",
         "error",
         "a sample's nominal below zero in a bin",
-        "accepted; the bin's staterror is lost, and NaN follows where the total is negative",
+        "accepted; NaN follows where the total is negative",
         _negative_nominal,
     ),
     Rule(
