@@ -18,6 +18,9 @@ __all__ = ["GAMMA_BOUNDS", "NUISANCE_BOUNDS", "Collected", "from_arrays", "place
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Binwise = tuple[Ints, Ints]
+"""(parameter, cell) of each cell that a modifier of single bins scales."""
 
 NUISANCE_BOUNDS: Final = (-5.0, 5.0)
 GAMMA_BOUNDS: Final = (1e-10, 10.0)
@@ -155,7 +158,8 @@ def from_arrays(
 
 def _by_process(values: Floats) -> Floats:
     """Return (row, process) of (row, sample, channel)."""
-    return np.ascontiguousarray(values.swapaxes(1, 2)).reshape(len(values), -1)
+    rows, samples, channels = values.shape
+    return np.ascontiguousarray(values.swapaxes(1, 2)).reshape(rows, samples * channels)
 
 
 def _gammas(found: Collected, layout: Sequence[Channel], nominal: Floats, variance: Floats, mc: str) -> Ints:
@@ -173,9 +177,7 @@ def _gammas(found: Collected, layout: Sequence[Channel], nominal: Floats, varian
     return np.array(positions, dtype=np.int64)
 
 
-def place_gammas(
-    bins: int, slots: int, binwise: Sequence[tuple[Ints, Ints]]
-) -> tuple[Ints, npt.NDArray[np.bool_], list[tuple[Ints, Ints]]]:
+def place_gammas(bins: int, slots: int, binwise: Sequence[Binwise]) -> tuple[Ints, Bools, list[Binwise]]:
     """Choose the parameter of each bin that is profiled; the others stay outer.
 
     Args:
@@ -198,7 +200,7 @@ def place_gammas(
     return index, mask.reshape(slots, bins), rest
 
 
-def stack_layers(cells: int, none: int, binwise: Sequence[tuple[Ints, Ints]]) -> Ints:
+def stack_layers(cells: int, none: int, binwise: Sequence[Binwise]) -> Ints:
     """Return (layer, cell): parameters that multiply cells, ``none`` for none, in as few layers as fit."""
     layers: list[Ints] = []
     for positions, at in binwise:

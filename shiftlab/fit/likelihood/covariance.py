@@ -61,7 +61,7 @@ def invert(model: Likelihood, matrix: Floats, held: Bools, what: str) -> Floats:
 
 def _loose(model: Likelihood, free: npt.NDArray[np.int64], direction: Floats, value: float) -> str:
     direction = direction / np.abs(direction).max()
-    order = np.argsort(-np.abs(direction), kind="stable")
+    order = np.argsort(-np.round(np.abs(direction), 6), kind="stable")
     terms = [(float(direction[i]), model.parameters.names[model.outer[free[i]]]) for i in order[:4]]
     terms = [(size, name) for size, name in terms if abs(size) > 0.05]
     sign = np.sign(terms[0][0])
@@ -94,7 +94,7 @@ def _invert_many(model: Likelihood, matrix: Floats, held: Bools) -> tuple[Floats
     scaled = np.where(free, matrix * scale[:, :, None] * scale[:, None, :], 0.0)
     position = np.arange(matrix.shape[1])
     scaled[:, position, position] = np.where(still, 1.0, np.where(diagonal > 0.0, 1.0, -1.0))
-    good = np.isfinite(scaled).all(axis=(1, 2))
+    good = np.asarray(np.isfinite(scaled).all(axis=(1, 2)), dtype=np.bool_)
     scaled[~good] = np.eye(matrix.shape[1])
     try:
         np.linalg.cholesky(scaled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,18 +12,16 @@ import pandas as pd
 
 from shiftlab.fit.errors import FitError
 from shiftlab.fit.likelihood.covariance import full_covariance, invert, observed_information
-from shiftlab.fit.likelihood.minimise import FAILED, Minima, minimise
+from shiftlab.fit.likelihood.minimise import FAILED, Minima
 from shiftlab.fit.likelihood.model import Likelihood
 from shiftlab.fit.likelihood.objective import Spectra, constant, evaluate, gradient
 from shiftlab.fit.likelihood.rates import expected
+from shiftlab.fit.likelihood.starts import fit_many
 
-__all__ = ["Fitted", "asimov", "fit", "fit_many", "holding", "spectra", "twice_nll"]
+__all__ = ["Fitted", "asimov", "fit", "holding", "spectra", "twice_nll"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-_KINK = 1e-12
-"""Distance from the kink of codes 0 and 1 at which one side of it is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +49,11 @@ class Fitted:
     distance: float
     iterations: int
     at_bound: tuple[str, ...]
+
+    def covariance_row(self, index: int) -> tuple[Floats, Floats]:
+        """Return (parameter,) covariance of an outer parameter with all, gammas too, and (parameter,) variances."""
+        full = self.full_covariance
+        return full[index], np.diag(full)
 
     @property
     def twice_nll(self) -> float:
@@ -227,68 +230,15 @@ def fit(
     )
 
 
-def fit_many(model: Likelihood, data: Spectra, start: Floats, held: Bools) -> Minima:
-    """Fit every row of ``data``; see ``minimise``.
-
-    Where rows fail and an interpolation code has a kink at 0, the minimum can be at the kink, which no
-    derivative shows: those rows are fitted again on each side of it.
-    """
-    found = minimise(model, data, start, held)
-    kinked = _kinked(model)
-    bad = np.flatnonzero(~found.good & np.isfinite(found.deviance))
-    if not len(kinked) or not len(bad):
-        return found
-    return _sides(model, data, found, held, bad, kinked)
-
-
-def _kinked(model: Likelihood) -> npt.NDArray[np.int64]:
-    parts = []
-    if model.shape_code == "code0":
-        parts.append(model.shape_index)
-    if model.norm_code == "code1":
-        parts.append(model.norm_index)
-    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)
-
-
-def _sides(
-    model: Likelihood,
-    data: Spectra,
-    found: Minima,
-    held: Bools,
-    bad: npt.NDArray[np.int64],
-    kinked: npt.NDArray[np.int64],
-) -> Minima:
-    """Fit the rows ``bad`` with the parameters that are close to their kink kept on either side of it."""
-    values, deviance = found.parameters.copy(), found.deviance.copy()
-    distance, slope, status, reason = found.distance.copy(), found.gradient.copy(), [*found.status], [*found.reason]
-    for row in bad:
-        close = kinked[(np.abs(values[row, kinked]) < 0.05) & ~held[row, kinked]]
-        close = close[np.argsort(np.abs(values[row, close]))][:4]
-        best = found.deviance[row] + 1e-9
-        for signs in np.ndindex(*(2,) * len(close)):
-            lower, upper = model.parameters.lower.copy(), model.parameters.upper.copy()
-            for index, sign in zip(close, signs, strict=True):
-                (lower if sign else upper)[index] = _KINK if sign else -_KINK
-            half = replace(model, parameters=replace(model.parameters, lower=lower, upper=upper))
-            one = np.array([row])
-            side = minimise(half, data[one], np.clip(values[one], lower, upper), held[one])
-            if side.good[0] and side.deviance[0] <= best:
-                best = side.deviance[0]
-                values[row], deviance[row], distance[row] = side.parameters[0], side.deviance[0], side.distance[0]
-                slope[row], reason[row] = side.gradient[0], ""
-                outside = [n for n in side.reason[0].split(", ") if n and model.parameters.index(n) not in close]
-                status[row], reason[row] = ("at bound", ", ".join(outside)) if outside else ("converged", "")
-    return Minima(values, deviance, distance, slope, tuple(status), tuple(reason), found.iterations)
-
-
 def _failure(model: Likelihood, data: Spectra, found: Minima, held: Bools, what: str) -> str:
     """Name the parameter whose gradient, times its error, is largest, and the bin that pulls it most."""
     begin = f"fit of {model.name} to {what} did not converge: {found.reason[0]}"
     rates = expected(model, found.parameters)[0]
     empty = np.flatnonzero(~((rates > 0.0) | ((rates == 0.0) & (data.counts[0] == 0.0))))
     if len(empty):
-        at = int(empty[0])
-        return f"{begin}; {model.bin_name(at)} predicts {rates[at]:.3g} events where {data.counts[0, at]:g} are seen."
+        first = int(empty[0])
+        seen = data.counts[0, first]
+        return f"{begin}; {model.bin_name(first)} predicts {rates[first]:.3g} events where {seen:g} are seen."
     at = evaluate(model, data, found.parameters, held[None])
     jacobian, slope = gradient(model, data, at)
     matrix = observed_information(model, data, found.parameters, held[None], curved=False)[0]

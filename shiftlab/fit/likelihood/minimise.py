@@ -29,7 +29,7 @@ _NEWTON: Final = 1.0
 """Exact second derivatives are used from this estimated distance on: far out they need not be positive."""
 
 _LAST: Final = 1e-5
-"""A Newton step from here is the last: its distance shrinks to about its square."""
+"""A Newton step from here that lowers the likelihood as foreseen is the last: its distance shrinks to its square."""
 
 _CHUNK: Final = 400_000
 """Numbers in one array of derivatives (3 MB): a batch is cut so that it stays in the processor's cache."""
@@ -79,11 +79,13 @@ def minimise(model: Likelihood, data: Spectra, start: Floats, held: Bools) -> Mi
         rows = np.arange(first, min(first + size, len(start)))
         parts.append(_Search(model, data[rows], start[rows], held[rows]).run())
     return Minima(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("parameters", "deviance", "distance")),
-        np.concatenate([p.gradient for p in parts]),
-        tuple(s for p in parts for s in p.status),
-        tuple(s for p in parts for s in p.reason),
-        np.concatenate([p.iterations for p in parts]),
+        parameters=np.concatenate([part.parameters for part in parts]),
+        deviance=np.concatenate([part.deviance for part in parts]),
+        distance=np.concatenate([part.distance for part in parts]),
+        gradient=np.concatenate([part.gradient for part in parts]),
+        status=tuple(status for part in parts for status in part.status),
+        reason=tuple(reason for part in parts for reason in part.reason),
+        iterations=np.concatenate([part.iterations for part in parts]),
     )
 
 
@@ -145,24 +147,26 @@ class _Search:
         if not going.any():
             return live[:0]
         rows = live[going]
-        moved = self._descend(rows, x[going], direction[going], (low | high)[going], distance[going])
+        gain = self._descend(rows, x[going], direction[going], (low | high)[going], distance[going])
         # Rounding of the likelihood hides the last of the way; further out, a step that finds nothing lower is a kink.
+        moved = np.isfinite(gain)
         lost = ~moved & (distance[going] > 1e-6)
         self.iterations[rows] += 1
-        done = ~moved | (newton[going] & (distance[going] < _LAST))
+        foreseen = 2.0 * distance[going]
+        done = ~moved | (newton[going] & (foreseen < 2.0 * _LAST) & (np.abs(gain - foreseen) < 0.1 * foreseen))
         return self._drop(rows, lost, "no lower likelihood along the step")[~done[~lost]]
 
     def _descend(
         self, rows: npt.NDArray[np.int64], x: Floats, direction: Floats, bounded: Bools, distance: Floats
-    ) -> Bools:
-        """Halve the steps until the likelihood falls; return (row,) whether it did."""
+    ) -> Floats:
+        """Halve the steps until the likelihood falls; return (row,) by how much, NaN where it never did."""
         model, p, outer = self.model, self.model.parameters, self.model.outer
         start, values = self.deviance[rows], self.values[rows]
         # A parameter at its bound that a correlated step would push outward stays.
         outward = bounded & (((x <= p.lower[outer]) & (direction < 0.0)) | ((x >= p.upper[outer]) & (direction > 0.0)))
         direction = np.where(outward, 0.0, direction)
         left, length = np.arange(len(rows)), 1.0
-        moved = np.zeros(len(rows), dtype=np.bool_)
+        fallen = np.full(len(rows), np.nan)
         for _ in range(_HALVINGS):
             trial = values[left].copy()
             trial[:, outer] = np.clip(x[left] + length * direction[left], p.lower[outer], p.upper[outer])
@@ -174,17 +178,18 @@ class _Search:
             self.last = (rows[left], at) if lower.all() else None
             self.values[rows[left[lower]]] = at.parameters[lower]
             self.deviance[rows[left[lower]]] = at.deviance[lower]
-            moved[left[lower]] = True
+            fallen[left[lower]] = gain[lower]
             left = left[~lower]
             if not len(left):
                 break
             length *= 0.5
-        return moved
+        return fallen
 
     def _result(self) -> Minima:
         p, outer = self.model.parameters, self.model.outer
         x = self.values[:, outer]
-        touching = ~self.held[:, outer] & ((x <= p.lower[outer]) | (x >= p.upper[outer]))
+        close = 1e-9 * (p.upper - p.lower)[outer]
+        touching = ~self.held[:, outer] & ((x <= p.lower[outer] + close) | (x >= p.upper[outer] - close))
         status = []
         for row, failed in enumerate(self.failed):
             names = [p.names[i] for i in outer[touching[row]]]

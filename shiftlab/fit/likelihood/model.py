@@ -154,6 +154,20 @@ class Likelihood:
         """(cell,) cells that the bin's gamma scales; all of a bin without one, where it stands at 1."""
         return (self.gamma_mask | (self.gamma_index < 0)).ravel()
 
+    @cached_property
+    def even_share(self) -> Floats:
+        """(parameter,) squared even over squared odd effect of one sigma, each bin in its statistical error."""
+        total = self.nominal.sum(axis=0)
+        weight = 1.0 / np.where(total > 0.0, total, np.inf)
+        odd, even = np.zeros((2, len(self.parameters), self.bins))
+        up, down = (np.exp(log)[:, self.process_of_cell] * self.nominal.ravel() for log in (self.log_up, self.log_down))
+        parts = ((odd, self.odd, 0.5 * (up - down)), (even, self.even, 0.5 * (up + down) - self.nominal.ravel()))
+        for whole, shape, norm in parts:
+            for index, cells in ((self.shape_index, shape), (self.norm_index, norm)):
+                np.add.at(whole, index, cells.reshape(len(cells), self.slots, self.bins).sum(axis=1))
+        squares = odd**2 @ weight, even**2 @ weight
+        return np.where(squares[1] > 0.0, squares[1] / np.where(squares[0] > 0.0, squares[0], 1e-300), 0.0)
+
     def bin_name(self, position: int) -> str:
         """Return ``channel 'x', bin 3`` of a bin."""
         for channel, part in self.slices.items():

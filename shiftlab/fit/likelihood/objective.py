@@ -42,6 +42,10 @@ class Spectra:
         """Return some of the rows."""
         return Spectra(self.counts[rows], self.centre[rows])
 
+    def repeat(self, number: int) -> Spectra:
+        """Return one row ``number`` times."""
+        return Spectra(np.repeat(self.counts[:1], number, axis=0), np.repeat(self.centre[:1], number, axis=0))
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -167,9 +171,11 @@ def _saturated(counts: Floats, gammaln: np.ufunc) -> Floats:
 
 
 def _poisson(counts: Floats, rate: Floats) -> Floats:
+    """Return 2 (rate - n + n ln(n / rate)), as 2 n (x - ln(1 + x)) with x = rate / n - 1, which rounds less."""
+    seen = counts > 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.where(counts > 0.0, np.log(counts / rate), 0.0)
-        found = 2.0 * (rate - counts + counts * log)
+        x = np.divide(rate - counts, counts, out=np.zeros_like(rate), where=seen)
+        found = np.where(seen, 2.0 * counts * (x - np.log1p(x)), 2.0 * rate)
     return np.where(rate >= 0.0, found, np.inf)
 
 

@@ -115,7 +115,7 @@ def curvature(model: Likelihood, at: Cells, weight: Floats) -> Floats:
 
 
 def _mixed(model: Likelihood, at: Cells, weight: Floats, summed: Floats) -> Floats:
-    """Return (fit, outer, outer): sum of F (M a_x a_y + a_x M_y + a_y M_x), where a is the same in all bins of a process."""
+    """Return (fit, outer, outer): sum of F (M a_x a_y + a_x M_y + a_y M_x), with one a for all bins of a process."""
     shapes, (logs, rows) = len(model.shape_index), _logs(model, at)
     shape = (len(weight), len(model.outer), summed.shape[1])
     log, shift = np.zeros(shape), np.zeros(shape)
@@ -148,7 +148,7 @@ def _mixed_dense(model: Likelihood, at: Cells, weight: Floats) -> Floats:
 
 
 def _logs(model: Likelihood, at: Cells) -> tuple[Floats, npt.NDArray[np.int64] | slice]:
-    """Return (fit, row, process) logarithmic derivatives of the processes' factors, and the outer rows they are of."""
+    """Return (fit, row, process): logarithmic derivatives of the processes' factors, and of which outer rows."""
     free = [
         mask / at.parameters[:, index, None] for index, mask in zip(model.scale_index, model.scale_mask, strict=True)
     ]
@@ -172,7 +172,7 @@ def expected_by_sample(model: Likelihood, parameters: Floats) -> Floats:
 def expected(model: Likelihood, parameters: Floats) -> Floats:
     """Return (fit, bin), or (bin,): expected events at ``parameters`` (fit, parameter), or (parameter,)."""
     rates = expected_by_sample(model, np.atleast_2d(parameters)).sum(axis=1)
-    return rates[0] if parameters.ndim == 1 else rates
+    return np.asarray(rates[0] if parameters.ndim == 1 else rates, dtype=np.float64)
 
 
 def _by_process(model: Likelihood, values: Floats) -> Floats:

@@ -71,7 +71,7 @@ def make_pyhf(spec: dict[str, Any], shape: str = "code4p", norm: str = "code4") 
     content = {"channels": spec["channels"], "parameters": config["parameters"]}
     model = pyhf.Model(content, poi_name=config["poi"], modifier_settings=settings, validate=False)
     counts = {entry["name"]: entry["data"] for entry in spec["observations"]}
-    return model, np.array([*sum((counts[name] for name in model.config.channels), []), *model.config.auxdata])
+    return model, np.concatenate([*(counts[name] for name in model.config.channels), model.config.auxdata])
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ Build = Callable[..., Any]
 
 CODES = [("code4p", "code4"), ("code0", "code1"), ("code2", "code4")]
 
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def somewhere(model: engine.Likelihood, seed: int, spread: float = 1.5) -> np.ndarray:
@@ -107,7 +107,7 @@ def _determined(fitted: engine.Fitted) -> bool:
         return False
 
 
-@settings(quick, max_examples=8)
+@settings(quick, max_examples=5)
 @given(seed=st.integers(0, 10**6))
 def test_minimum_is_never_above_that_of_minuit(workspace: Build, oracle: Build, seed: int) -> None:
     """pyhf with MINUIT never finds a lower -2 ln L; its own rounding allowed for."""
