@@ -1,4 +1,4 @@
-"""A pyhf workspace as HS3, the HEP Statistics Serialization Standard that ROOT and pyhs3 read."""
+"""A pyhf workspace as HS3, the HEP Statistics Serialization Standard."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _modifier(
     interpolation: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     name, kind, data = given["name"], given["type"], given["data"]
-    head = {"name": name, "type": kind}
+    head: dict[str, Any] = {"name": name, "type": kind}
     if kind == "normfactor":
         parameters.add([name], name, 1.0, _FACTOR)
         return head | {"parameter": name}
@@ -178,5 +178,8 @@ def _modifier(
     owner = f"{name}_{channel}" if kind == "staterror" and not name.endswith(channel) else name
     names = [f"{owner}_bin_{b}" for b in range(len(sample["data"]))]
     parameters.add(names, name, 1.0, _FACTOR if kind == "shapefactor" else _GAMMA)
-    extra = {"shapesys": {"constraint": "Poisson", "data": {"vals": data}}, "staterror": {"constraint": "Gauss"}}
-    return head | {"parameters": names} | extra.get(kind, {})
+    if kind == "shapesys":
+        head |= {"constraint": "Poisson", "data": {"vals": list(data)}}
+    elif kind == "staterror":
+        head |= {"constraint": "Gauss"}
+    return head | {"parameters": names}

@@ -225,4 +225,7 @@ def save(templates: Templates, folder: Path) -> None:
         raise RunError(f"cannot write templates: '{folder}' is a file, not a folder.")
     write_json(folder / "workspace.json", spec)
     write_json(folder / "workspace.meta.json", sidecar(templates))
-    write_json(folder / "workspace.hs3.json", hs3(spec, edges=templates.edges))
+    write_json(
+        folder / "workspace.hs3.json",
+        hs3(spec, edges={name: edges.tolist() for name, edges in templates.edges.items()}),
+    )
