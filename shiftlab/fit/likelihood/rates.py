@@ -158,7 +158,8 @@ def _logs(model: Likelihood, at: Cells) -> tuple[Floats, npt.NDArray[np.int64] |
 
 def sum_cells(model: Likelihood, values: Floats) -> Floats:
     """Return (..., bin): the sum over samples of (..., cell)."""
-    return np.add.reduce(values.reshape(*values.shape[:-1], model.slots, model.bins), axis=-2)
+    grid = values.reshape(*values.shape[:-1], model.slots, model.bins)
+    return np.asarray(np.add.reduce(grid, axis=-2), dtype=np.float64)
 
 
 def expected_by_sample(model: Likelihood, parameters: Floats) -> Floats:
