@@ -203,3 +203,18 @@ def test_no_change_of_any_entry_is_missed(make_clean: Callable[[], Spec]) -> Non
             if _missed(spec):
                 missed.append((path, change))
     assert missed == []
+
+
+WORDS = (
+    "channels observations measurements version name data samples modifiers type hi lo config poi parameters".split()
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "normsys", "staterror", "1.0.0"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+@given(JSON)
+def test_any_json_is_judged_not_stumbled_over(value: Any) -> None:
+    assert any(one.severity == "error" for one in lint(value))
