@@ -36,6 +36,7 @@ class Components:
         data: (bin,) shift of the parameter for +1 sigma of the bin's events.
         auxiliary: (parameter,) shift for +1 sigma of the parameter's auxiliary measurement, 0 without one.
         response: (bin,) shift per extra event, d mu / d n.
+        expected: (bin,) rates at ``values``.
         variance: of the parameter, from the inverse information.
     """
 
@@ -46,6 +47,7 @@ class Components:
     data: Floats
     auxiliary: Floats
     response: Floats
+    expected: Floats
     variance: float
 
     @property
@@ -107,7 +109,9 @@ def components(
     auxiliary[model.outer] = row * np.sqrt(_precision(model, values)[model.outer])
     bins = model.gammas
     auxiliary[model.gamma_index[bins]] = -(pull * scaled / np.sqrt(stiff))[bins]
-    return Components(model, index, values, held, pull * np.sqrt(rate), auxiliary, pull, float(row[model.row[index]]))
+    return Components(
+        model, index, values, held, pull * np.sqrt(rate), auxiliary, pull, rate, float(row[model.row[index]])
+    )
 
 
 def _precision(model: Likelihood, values: Floats) -> Floats:

@@ -66,6 +66,8 @@ def _loose(model: Likelihood, free: npt.NDArray[np.int64], direction: Floats, va
     terms = [(size, name) for size, name in terms if abs(size) > 0.05]
     sign = np.sign(terms[0][0])
     words = " ".join(f"{'+' if sign * size > 0.0 else '-'} {abs(size):.2g} '{name}'" for size, name in terms)
+    if len(terms) == 1 and value <= SINGULAR and value >= -SINGULAR:
+        return f"the likelihood does not fix '{terms[0][1]}': no bin depends on it."
     if value < -SINGULAR:
         return f"the likelihood is not convex at its minimum; it falls along {words.removeprefix('+ ')}."
     return f"the likelihood does not fix {words.removeprefix('+ ')}: drop or fix one of them."

@@ -53,7 +53,11 @@ class _Use:
 
 
 def from_workspace(
-    spec: Mapping[str, Any], *, measurement: str | None = None, codes: Mapping[str, str] | None = None
+    spec: Mapping[str, Any],
+    *,
+    measurement: str | None = None,
+    codes: Mapping[str, str] | None = None,
+    channels: Sequence[str] | None = None,
 ) -> Likelihood:
     """Return the likelihood of a workspace; parameters and bins come in pyhf's order.
 
@@ -62,6 +66,7 @@ def from_workspace(
         measurement: name of the measurement; None for the first.
         codes: interpolation code of ``normsys`` and of ``histosys``, which the workspace itself cannot hold;
             pyhf's defaults, code4 and code4p, where not given.
+        channels: all channels in the order in which bins are wanted; by name, as in pyhf, if None.
 
     Raises:
         DataError: something in the workspace is not finite, negative, of the wrong length, given twice, or
@@ -75,7 +80,7 @@ def from_workspace(
         if code not in allowed:
             raise ConfigError(f"interpolation of {kind} = '{code}'; allowed: {', '.join(allowed) or 'none'}.")
     config = _measurement(spec, measurement)
-    layout, nominal = _layout(spec)
+    layout, nominal = _layout(spec, channels)
     uses = _uses(spec, layout, nominal)
     settings = _settings(config)
     found, places = _parameters(uses, settings)
@@ -146,9 +151,11 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _layout(spec: Mapping[str, Any]) -> tuple[tuple[Channel, ...], Floats]:
-    """Return the channels by name, as pyhf sorts them, and (slot, bin) nominal events."""
+def _layout(spec: Mapping[str, Any], order: Sequence[str] | None) -> tuple[tuple[Channel, ...], Floats]:
+    """Return the channels, by name or in a given order, and (slot, bin) nominal events."""
     entries = sorted(spec["channels"], key=lambda channel: str(channel["name"]))
+    if order is not None and sorted(order) != [str(entry["name"]) for entry in entries]:
+        raise DataError(f"workspace: its channels are not {', '.join(order)}.")
     layout = []
     for before, entry in zip([None, *entries], entries, strict=False):
         if before is not None and before["name"] == entry["name"]:
@@ -157,6 +164,9 @@ def _layout(spec: Mapping[str, Any]) -> tuple[tuple[Channel, ...], Floats]:
         if len(set(names)) < len(names):
             raise DataError(f"workspace: channel '{entry['name']}' has two samples of one name.")
         layout.append(Channel(str(entry["name"]), tuple(names), len(entry["samples"][0]["data"])))
+    if order is not None:
+        entries.sort(key=lambda entry: order.index(str(entry["name"])))
+        layout.sort(key=lambda channel: order.index(channel.name))
     nominal = np.zeros((max(len(c.samples) for c in layout), sum(c.bins for c in layout)))
     first = 0
     for channel, entry in zip(layout, entries, strict=True):
