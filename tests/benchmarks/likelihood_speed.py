@@ -190,6 +190,7 @@ def cabinetry_times() -> None:
     both = [(found.loc[label, "up"], up) for label, up in zip(ranking.labels, ranking.postfit_up, strict=True)]
     largest = max(abs(theirs) for _, theirs in both)
     gap = max(abs(one - theirs) for one, theirs in both) / largest
+    # Most of it is MINUIT's default tolerance: with tolerance=1e-4 the difference is 4e-3, that of HESSE's errors.
     print(f"{'':4}largest difference of an impact, over the largest impact: {gap:.1e}")
 
 
