@@ -53,6 +53,11 @@ class _Room(ModuleType):
 
         return signature(self._step)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # `templates/templates.py` must not take the name of the step that is imported when it is first used.
+        if not (isinstance(value, ModuleType) and name == self.__name__.rpartition(".")[2]):
+            super().__setattr__(name, value)
+
     @property
     def _step(self) -> Any:
         return getattr(self, self.__name__.rpartition(".")[2])

@@ -17,6 +17,7 @@ from shiftlab.cli import (
     drift,
     emulate,
     events,
+    lint,
     place,
     pretrain,
     record,
@@ -64,6 +65,10 @@ def _read(argv: Sequence[str] | None) -> argparse.Namespace:
     return given
 
 
+_FAMILIES = (study, drift, emulate, place, lint, pretrain, events, split, simulate, record, catalogue, validate, adopt)
+"""Commands, in the order of the help."""
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
@@ -73,6 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shiftlab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (study, drift, emulate, place, pretrain, events, split, simulate, record, catalogue, validate, adopt):
+    for family in _FAMILIES:
         family.add(commands, common)
     return parser

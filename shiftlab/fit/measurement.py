@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -10,15 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from shiftlab.errors import ConfigError
-from shiftlab.fit.impacts import impacts
-from shiftlab.fit.information import covariance
-from shiftlab.fit.linear import Linear, components, decorrelate, linearise, spread
-from shiftlab.fit.minimise import Minimum, minimise
-from shiftlab.fit.model import FitModel, fit_model
+from shiftlab.fit import likelihood as engine
+from shiftlab.fit.likelihood.components import Components, components
+from shiftlab.fit.likelihood.decorrelate import decorrelate, sandwich
+from shiftlab.fit.ranking import ranking
 from shiftlab.fit.result import Fit, FitResult
 from shiftlab.templates import Observation, Templates
+from shiftlab.templates.workspace import INTERPOLATION, POI
 
-__all__ = ["fit"]
+__all__ = ["fit", "likelihood"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def fit(
 def fit(
     templates: Templates | Mapping[tuple[str, int], Templates], *, refits: int | None = None
 ) -> FitResult | dict[tuple[str, int], FitResult]:
-    """Fit every observation of the templates with pyhf and MINUIT.
+    """Fit every observation of the templates.
 
     Args:
         templates: one set, or all from ``templates`` by (arm, seed); results come in the same way.
@@ -48,7 +49,7 @@ def fit(
     Raises:
         FitError: a fit does not converge or has no unique minimum; the message names the parameter.
         DataError: the templates make no valid workspace.
-        ConfigError: ``refits`` is negative, or pyhf is not set to numpy.
+        ConfigError: ``refits`` is negative.
     """
     if refits is not None and refits < 0:
         raise ConfigError(f"fit.refits = {refits}; it must not be negative.")
@@ -58,27 +59,18 @@ def fit(
 
 
 def _result(templates: Templates, refits: int | None) -> FitResult:
-    model = fit_model(templates)
-    linear = linearise(model, model.initial)
-    minima = {name: _minimum(model, linear, observation) for name, observation in templates.observations.items()}
-    measured = {
-        name: covariance(model, minimum.values, templates.observations[name].counts, name)
-        for name, minimum in minima.items()
-    }
-    covariances = {name: matrix for name, (matrix, _) in measured.items()}
-    fits = {
-        name: _fit(model, templates, observation, minima[name], covariances[name])
-        for name, observation in templates.observations.items()
-    }
-    shares = components(linear)
-    schemes = spread(linear, decorrelate(linear, templates))
-    ranking = impacts(model, templates, minima["asimov"], covariances["asimov"], refits)
+    model = likelihood(templates)
+    fitted = {name: engine.fit(model, seen.counts, what=name) for name, seen in templates.observations.items()}
+    linear = components(model)
+    fits = {name: _fit(templates, templates.observations[name], one) for name, one in fitted.items()}
+    shares, schemes = linear.table(), sandwich(model, decorrelate(model))
+    order = ranking(fitted["asimov"], templates, refits)
     limits = templates.constraints()
     summary = {
         **_precision(fits["asimov"], shares, schemes),
-        **_largest(ranking),
+        **_largest(order),
         **_injected(templates, fits, linear),
-        "not_convex": ", ".join(name for name, (_, convex) in measured.items() if not convex),
+        "not_convex": ", ".join(name for name, one in fitted.items() if not one.convex),
         "n_nuisances": len(limits),
         "n_mc_limited": int(limits["mc_limited"].sum()),
     }
@@ -87,66 +79,60 @@ def _result(templates: Templates, refits: int | None) -> FitResult:
         seed=templates.seed,
         recalibrate=templates.recalibrate,
         fits=fits,
-        impacts=ranking,
+        impacts=order,
         components=shares,
         decorrelated=schemes,
-        response=templates.bins.assign(expected=linear.expected, dmu_dn=linear.poi_response),
+        response=templates.bins.assign(expected=linear.expected, dmu_dn=linear.response),
         constraints=limits,
         summary=summary,
     )
 
 
-def _minimum(model: FitModel, linear: Linear, observation: Observation) -> Minimum:
-    start = model.initial + linear.predict(observation.counts)
-    if not np.isfinite(model.goodness(np.clip(start, model.lower, model.upper), observation.counts)):
-        start = model.initial  # the linear prediction left the region of positive rates
-    steps = np.sqrt(np.diag(linear.covariance))
-    return minimise(model, observation.counts, start=start, steps=steps, what=observation.name)
+def likelihood(templates: Templates) -> engine.Likelihood:
+    """Return the likelihood of the templates' workspace, bins in the templates' order.
+
+    Raises:
+        DataError: the templates make no valid workspace.
+    """
+    codes = {kind: settings["interpcode"] for kind, settings in INTERPOLATION.items()}
+    model = engine.from_workspace(templates.workspace(), codes=codes, channels=templates.channels)
+    return replace(model, name=templates.name)
 
 
-def _fit(model: FitModel, templates: Templates, observation: Observation, minimum: Minimum, covariance: Floats) -> Fit:
+def _fit(templates: Templates, observation: Observation, fitted: engine.Fitted) -> Fit:
     from scipy.stats import chi2
 
-    ndf = len(observation.counts) - 1
-    shown = [model.poi, *(model.names.index(name) for name in templates.nuisances if name in model.names)]
-    errors = np.sqrt(np.diag(covariance))
-    correlation = covariance[np.ix_(shown, shown)] / np.outer(errors[shown], errors[shown])
-    names = [model.names[i] for i in shown]
+    model, ndf = fitted.model, len(observation.counts) - 1
+    names = [POI, *(name for name in templates.nuisances if name in model.parameters.names)]
+    shown = model.row[model.parameters.indices(names)]
+    part = fitted.covariance[np.ix_(shown, shown)]
+    errors = np.sqrt(np.diag(part))
     return Fit(
         observation=observation.name,
         universe=observation.universe,
-        mu=float(minimum.values[model.poi]),
-        error=float(errors[model.poi]),
-        twice_nll=model.twice_nll(minimum.values, observation.counts),
-        goodness=minimum.goodness,
+        mu=fitted.value(POI),
+        error=fitted.error(POI),
+        twice_nll=fitted.twice_nll,
+        goodness=fitted.goodness,
         ndf=ndf,
-        p_value=float(chi2.sf(minimum.goodness, ndf)) if ndf > 0 else 1.0,
-        parameters=_parameters(model, shown, observation, minimum.values, errors),
-        correlation=pd.DataFrame(correlation, index=names, columns=names),
-        calls=minimum.calls,
-        at_limit=minimum.at_limit,
+        p_value=float(chi2.sf(fitted.goodness, ndf)) if ndf > 0 else 1.0,
+        parameters=_parameters(names, observation, fitted),
+        correlation=pd.DataFrame(part / np.outer(errors, errors), index=names, columns=names),
+        calls=fitted.iterations,
+        at_limit=fitted.at_bound,
     )
 
 
-def _parameters(
-    model: FitModel, shown: list[int], observation: Observation, values: Floats, errors: Floats
-) -> pd.DataFrame:
-    order = [*shown, *(i for i in range(len(model.names)) if i not in shown)]
-    free = np.isinf(model.width[order])
-    prefit = np.where(free, np.nan, model.width[order])
-    true = {**observation.nuisances, model.names[model.poi]: 1.0}
-    return pd.DataFrame(
-        {
-            "name": [model.names[i] for i in order],
-            "kind": [model.kinds[i] for i in order],
-            "prefit": prefit,
-            "bestfit": values[order],
-            "error": errors[order],
-            "pull": (values - model.initial)[order] / prefit,
-            "constraint": errors[order] / prefit,
-            "injected": [true.get(model.names[i], np.nan) for i in order],
-        }
-    )
+_KINDS = {"normfactor": "poi", "nuisance": "nuisance", "staterror": "mc_stat"}
+
+
+def _parameters(names: list[str], observation: Observation, fitted: engine.Fitted) -> pd.DataFrame:
+    table = fitted.table().set_index("name")
+    table = table.loc[[*names, *(name for name in table.index if name not in names)]].reset_index()
+    true = {**observation.nuisances, POI: 1.0}
+    table["kind"] = table["kind"].map(_KINDS)
+    table["injected"] = [true.get(name, np.nan) for name in table["name"]]
+    return table.drop(columns="status")
 
 
 def _precision(asimov: Fit, shares: pd.DataFrame, schemes: pd.DataFrame) -> dict[str, Any]:
@@ -186,7 +172,7 @@ def _shift_error(response: Floats, spectrum: Observation) -> float:
     return float(_NONE_SEEN * (np.abs(response) * weight).max())
 
 
-def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> dict[str, Any]:
+def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Components) -> dict[str, Any]:
     """Bias of mu in the injected universe, with Monte Carlo errors propagated by d mu / d n."""
     names = (
         "injected_universe",
@@ -209,7 +195,7 @@ def _injected(templates: Templates, fits: Mapping[str, Fit], linear: Linear) -> 
     if "injected" not in fits:
         return found
     injected, spectrum = fits["injected"], templates.observations["injected"]
-    response = linear.poi_response
+    response = linear.response
     return found | {
         "injected_universe": injected.universe,
         "mu_injected": injected.mu,

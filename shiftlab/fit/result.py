@@ -29,7 +29,7 @@ class Fit:
             constraint; NaN for mu), bestfit, error, pull = (bestfit - nominal) / prefit, constraint =
             error / prefit, injected (true value in the universe; NaN where it has none).
         correlation: post-fit correlation of mu and the nuisances, names as index and columns.
-        calls: evaluations of the likelihood.
+        calls: steps of the minimiser.
         at_limit: parameters that ended at a bound.
     """
 
@@ -61,8 +61,8 @@ class FitResult:
             C_mk / sqrt(C_kk), the change of mu for +1 post-fit sigma; prefit = C_mk / C_kk, for +1 prefit
             sigma; component = C_mk, the additive uncertainty; up, down, the change of mu in refits with
             the nuisance at ±1 post-fit sigma (NaN where not refitted); mc_limited; fake_sigma.
-        components: Asimov; see ``linear.components``.
-        decorrelated: Asimov; see ``linear.spread``.
+        components: Asimov; see ``Components.table``.
+        decorrelated: Asimov; see ``sandwich``.
         response: columns channel, bin, lo, hi, expected, dmu_dn (change of the best-fit mu per extra
             event in the bin, linearised at nominal).
         constraints: ``Templates.constraints()``.

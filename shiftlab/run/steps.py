@@ -36,7 +36,8 @@ from shiftlab.run.ingredients import (
 from shiftlab.run.study import Study, studies
 from shiftlab.run.training import retrained
 from shiftlab.tasks import named_tasks
-from shiftlab.templates import Templates, templates_all
+from shiftlab.templates import Templates
+from shiftlab.templates import templates as templates_all
 
 __all__ = ["report_folder", "run_study"]
 

@@ -34,6 +34,7 @@ class Finding:
         channel: where, or empty.
         sample: where, or empty.
         nuisance: which variation, or empty.
+        bins: which bins of the channel, from 0; empty where the finding is about all or none.
     """
 
     severity: Literal["error", "warning", "note"]
@@ -42,10 +43,11 @@ class Finding:
     channel: str = ""
     sample: str = ""
     nuisance: str = ""
+    bins: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as plain values."""
-        return asdict(self)
+        return asdict(self) | {"bins": list(self.bins)}
 
 
 def inspect_templates(templates: Templates) -> tuple[Finding, ...]:

@@ -211,15 +211,21 @@ def check_schema(spec: Mapping[str, Any], name: str) -> None:
 
 
 def save(templates: Templates, folder: Path) -> None:
-    """Write ``workspace.json`` (Asimov data, checked against pyhf's schema) and ``workspace.meta.json``.
+    """Write ``workspace.json`` (Asimov data, checked against pyhf's schema), its sidecar and its HS3 form.
 
     Raises:
         DataError: the workspace breaks pyhf's schema, or the templates cannot make one.
         RunError: a file cannot be written; the previous one stays.
     """
+    from shiftlab.templates.hs3 import hs3
+
     spec = workspace(templates)
     check_schema(spec, templates.name)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"cannot write templates: '{folder}' is a file, not a folder.")
     write_json(folder / "workspace.json", spec)
     write_json(folder / "workspace.meta.json", sidecar(templates))
+    write_json(
+        folder / "workspace.hs3.json",
+        hs3(spec, edges={name: edges.tolist() for name, edges in templates.edges.items()}),
+    )

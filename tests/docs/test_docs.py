@@ -13,6 +13,7 @@ from shiftlab.detector import effects
 from shiftlab.events import read
 from shiftlab.events.sample import write_sample
 from shiftlab.tasks import CANDIDATES
+from shiftlab.templates.lint.table import rule_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs" / "pages"
@@ -78,3 +79,8 @@ def test_the_seven_lines_of_the_readme_run_on_a_slice_of_the_sample(tmp_path):
 def test_the_page_of_the_catalogue_is_what_the_registry_says():
     """`shiftlab list effects --markdown > docs/pages/catalogue.md` writes it again."""
     assert (FOLDER / "catalogue.md").read_text() == catalogue_page(effects())
+
+
+def test_the_page_of_the_linter_has_the_rules_of_the_registry():
+    """`shiftlab lint --rules` prints the table."""
+    assert (FOLDER / "lint.md").read_text().endswith(f"## Rules\n\n{rule_table()}")

@@ -10,9 +10,9 @@ import pytest
 
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.fit import FitError, fit
-from shiftlab.fit.information import covariance, observed_covariance
-from shiftlab.fit.linear import decorrelate, linearise, spread
-from shiftlab.fit.minimise import minimise
+from shiftlab.fit import likelihood as engine
+from shiftlab.fit.likelihood.covariance import observed_information
+from shiftlab.fit.measurement import likelihood
 from shiftlab.fit.model import fit_model
 from shiftlab.templates import Templates
 
@@ -55,13 +55,13 @@ def test_one_bin_with_a_yield_uncertainty_adds_it_in_quadrature(build: Build) ->
 
 
 def test_asimov_fit_returns_one_and_no_pulls_from_anywhere(build: Build) -> None:
-    """The minimum for Asimov data is the nominal point, also when MINUIT starts elsewhere."""
+    """The minimum for Asimov data is the nominal point, also from a start elsewhere."""
     templates = build(TWO, small(0.05), mc=0.02)
-    model = fit_model(templates)
-    linear = linearise(model, model.initial)
-    errors = np.sqrt(np.diag(linear.covariance))
-    found = minimise(model, templates.expected, start=model.initial + errors, steps=errors)
-    np.testing.assert_allclose(found.values, model.initial, atol=3e-3 * errors.max())
+    model = likelihood(templates)
+    start = model.parameters.initial.copy()
+    start[model.outer] += engine.fit(model, templates.expected).covariance.diagonal() ** 0.5
+    found = engine.fit(model, templates.expected, start=start)
+    np.testing.assert_allclose(found.parameters, model.parameters.initial, atol=1e-5)
     asimov = fit(templates, refits=0).fits["asimov"]
     assert asimov.mu == pytest.approx(1.0, abs=1e-6)
     assert asimov.parameters["pull"].abs().max() < 1e-6
@@ -71,43 +71,51 @@ def test_asimov_fit_returns_one_and_no_pulls_from_anywhere(build: Build) -> None
 
 def test_covariance_of_asimov_data_is_the_inverse_information(build: Build) -> None:
     """At n = lambda observed and expected information agree."""
-    templates = build(TWO, small(0.05), mc=0.02)
-    model = fit_model(templates)
-    linear = linearise(model, model.initial)
-    found = observed_covariance(model, model.initial, templates.expected, "asimov")
-    np.testing.assert_allclose(found, linear.covariance, rtol=1e-9, atol=1e-12)
+    model = likelihood(build(TWO, small(0.05), mc=0.02))
+    nominal, held = model.parameters.initial[None], model.parameters.fixed[None]
+    both = [observed_information(model, engine.asimov(model), nominal, held, curved=c) for c in (True, False)]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-9, atol=1e-9)
 
 
-def test_covariance_agrees_with_hesse(build: Build) -> None:
-    """Away from Asimov data, with same-side parts: the inverse Hessian is MINUIT's, to HESSE's accuracy."""
+def test_minimum_and_covariance_agree_with_pyhf_and_minuit(build: Build) -> None:
+    """Away from Asimov data, with same-side parts: MINUIT finds nothing lower, and HESSE the same errors."""
     from iminuit import Minuit
 
     rng = np.random.default_rng(8)
     effects = {name: (rng.normal(0.03, 0.05, (3, 6)), rng.normal(0.03, 0.05, (3, 6))) for name in ("a", "b", "c")}
     templates = build(TWO, effects, mc=0.05)
-    model = fit_model(templates)
     counts = templates.expected * (1.0 + 0.05 * rng.normal(size=6))
-    best = minimise(model, counts, start=model.initial, steps=np.full(len(model.names), 0.1))
-    found = observed_covariance(model, best.values, counts, "data")
-    minuit = Minuit(lambda p: model.twice_nll(p, counts), best.values)
-    minuit.hesse()
-    errors = np.sqrt(np.diag(found))
+    best = engine.fit(likelihood(templates), counts)
+    oracle = fit_model(templates)
+    minuit = Minuit(lambda p: oracle.twice_nll(p, counts), oracle.initial, name=oracle.names)
+    minuit.errordef, minuit.limits = Minuit.LEAST_SQUARES, list(zip(oracle.lower, oracle.upper, strict=True))
+    minuit.migrad()
+    assert minuit.valid
+    assert best.twice_nll <= minuit.fval + 1e-8
+    order = [oracle.names.index(name) for name in best.model.parameters.names]
+    errors = np.sqrt(np.diag(best.full_covariance))
+    np.testing.assert_allclose(best.parameters, np.array(minuit.values)[order], atol=0.01 * errors.max())
+    point = np.empty_like(best.parameters)
+    point[order] = best.parameters
+    hesse = Minuit(lambda p: oracle.twice_nll(p, counts), point)
+    hesse.hesse()
+    found = np.array(hesse.covariance)[np.ix_(order, order)]
     np.testing.assert_allclose(
-        found / np.outer(errors, errors), minuit.covariance / np.outer(errors, errors), atol=0.005
+        best.full_covariance / np.outer(errors, errors), found / np.outer(errors, errors), atol=0.005
     )
 
 
-def test_covariance_of_a_fit_that_is_not_convex_comes_from_first_derivatives(build: Build) -> None:
+def test_covariance_where_the_likelihood_is_not_convex_comes_from_first_derivatives(build: Build) -> None:
     """Data far above rates that an even shift bends upward: the curvature outweighs the data, and is left out."""
     even = np.full((3, 6), 0.5)
     templates = build(TWO, {"a": (even, even)}, mc=0.05)
-    model = fit_model(templates)
-    counts = 4.0 * templates.expected
-    found, convex = covariance(model, model.initial, counts, "data")
-    assert not convex
-    assert (np.linalg.eigvalsh(found) > 0.0).all()
-    np.testing.assert_array_equal(found, observed_covariance(model, model.initial, counts, "data", curved=False))
-    assert covariance(model, model.initial, templates.expected, "asimov")[1]
+    model = likelihood(templates)
+    fitted = engine.fit(model, 4.0 * templates.expected, fixed={"mu": 1.0})
+    at_nominal = replace(fitted, parameters=model.parameters.initial)
+    assert not at_nominal.convex
+    assert at_nominal.error("a") == pytest.approx(1.0)  # no slope at nominal: only the prior is left
+    assert fitted.convex
+    assert abs(fitted.value("a")) > 1.0
 
 
 def test_closed_form_impacts_equal_refits_in_the_gaussian_limit(build: Build) -> None:
@@ -141,11 +149,9 @@ def test_response_is_the_change_of_mu_per_event(build: Build) -> None:
     large = {name: (np.array(values) * 100).tolist() for name, values in TWO.items()}
     templates = build(large, small(0.02), mc=0.01)
     result = fit(templates, refits=0)
-    model = fit_model(templates)
     more = templates.expected.copy()
     more[4] += 50.0
-    found = minimise(model, more, start=model.initial, steps=np.full(len(model.names), 0.1))
-    moved = found.values[model.poi] - 1.0
+    moved = engine.fit(likelihood(templates), more).value("mu") - 1.0
     assert moved == pytest.approx(50.0 * result.response["dmu_dn"].iloc[4], rel=0.02)
 
 
@@ -175,9 +181,7 @@ def test_decorrelated_sandwich_of_two_counting_channels(build: Build) -> None:
 def test_decorrelated_claim_is_what_a_fit_of_the_decorrelated_workspace_gives(build: Build) -> None:
     templates = build(TWO, small(0.08), mc=0.03)
     apart = fit(templates.decorrelated(), refits=0)
-    model = fit_model(templates)
-    linear = linearise(model, model.initial)
-    table = spread(linear, decorrelate(linear, templates)).set_index("scheme")
+    table = fit(templates, refits=0).decorrelated.set_index("scheme")
     assert apart.fits["asimov"].error == pytest.approx(table.loc["decorrelated", "claimed"], rel=2e-3)
 
 
@@ -209,24 +213,28 @@ def test_a_shift_that_no_event_shows_still_has_an_error(build: Build) -> None:
 
 
 def test_what_is_minimised_is_the_likelihood_of_pyhf(build: Build) -> None:
-    """Saturated chi2 minus pyhf's -2 ln L is one constant, wherever the parameters and whatever the zeros."""
+    """-2 ln L of the engine, and its saturated form less one constant, wherever the parameters and zeros are."""
     templates = build(TWO, small(0.1), mc=0.05)
-    model = fit_model(templates)
+    model, oracle = likelihood(templates), fit_model(templates)
+    order = [oracle.names.index(name) for name in model.parameters.names]
     rng = np.random.default_rng(4)
     counts = rng.poisson(templates.expected).astype(float)
     counts[2] = 0.0
-    points = model.initial + 0.2 * rng.normal(size=(20, len(model.names)))
-    gap = [model.goodness(point, counts) - model.twice_nll(point, counts) for point in points]
-    np.testing.assert_allclose(gap, gap[0], atol=1e-9)
+    points = model.parameters.initial + 0.2 * rng.normal(size=(20, len(model.parameters)))
+    theirs = np.empty_like(points)
+    theirs[:, order] = points
+    data = engine.spectra(model, np.tile(counts, (20, 1)))
+    found = engine.twice_nll(model, data, points)
+    np.testing.assert_allclose(found, [oracle.twice_nll(point, counts) for point in theirs], rtol=1e-12)
 
 
 def test_goodness_of_fit_is_a_chi2_of_the_residuals(build: Build) -> None:
     """With many events the saturated chi2 is Pearson's."""
     templates = build({"energy": [[100.0, 50.0], [300.0, 350.0]]}, {}, mc=1e-5)
-    model = fit_model(templates)
+    model = likelihood(templates)
     counts = np.array([430.0, 380.0])
-    found = minimise(model, counts, start=model.initial, steps=np.full(3, 0.1))
-    rates = model.expected(found.values)
+    found = engine.fit(model, counts)
+    rates = engine.expected(model, found.parameters)
     pearson = ((counts - rates) ** 2 / rates).sum()
     assert found.goodness == pytest.approx(pearson, rel=0.05)
 
@@ -252,49 +260,13 @@ def test_a_fit_at_the_bound_says_so(build: Build) -> None:
 
 
 def test_fit_without_signal_is_refused_by_name(build: Build) -> None:
-    with pytest.raises(FitError, match="scratch-0: no bin depends on 'mu'"):
+    with pytest.raises(FitError, match="scratch-0 to asimov: the likelihood does not fix 'mu': no bin depends on it"):
         fit(build({"energy": [[0.0, 0.0], [10.0, 20.0]]}, {}))
 
 
 def test_negative_counts_are_refused(build: Build) -> None:
     with pytest.raises(FitError, match="scratch-0 to injected: observed counts are negative"):
         fit(build(TWO, {}, injected=[-1.0] * 6))
-
-
-def test_a_fit_that_does_not_converge_names_the_parameter(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MINUIT that gives up where it started: far out in one parameter."""
-    import iminuit
-
-    monkeypatch.setattr(iminuit.Minuit, "migrad", lambda self, ncall: None)
-    templates = build(TWO, small(0.02))
-    model = fit_model(templates)
-    start = model.initial.copy()
-    start[model.names.index("lifetime_tau")] = 4.0
-    steps = np.where([kind == "nuisance" for kind in model.kinds], 1.0, 0.01)
-    with pytest.raises(FitError, match=r"to asimov did not converge .*parameter 'lifetime_tau' = 4 ± 1 drives it"):
-        minimise(model, templates.expected, start=start, steps=steps, what="asimov")
-
-
-def test_a_likelihood_that_is_not_finite_names_the_bin(build: Build) -> None:
-    effect = np.zeros((3, 6))
-    effect[:, 2], effect[:, 0] = -0.5, 0.2
-    templates = build(TWO, {"gain_scale": (effect, -effect)})
-    model = fit_model(templates)
-    start = model.initial.copy()
-    start[model.names.index("gain_scale")] = 5.0
-    with pytest.raises(FitError, match="not finite at the start: bin 2 predicts"):
-        minimise(model, templates.expected, start=start, steps=np.full(len(start), 0.1))
-
-
-def test_other_backends_of_pyhf_are_refused(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pyhf
-
-    class Other:
-        name = "jax"
-
-    monkeypatch.setattr(pyhf, "tensorlib", Other())
-    with pytest.raises(ConfigError, match="backend 'jax'"):
-        fit(build(TWO, {}))
 
 
 def test_negative_templates_and_refits_are_refused(build: Build) -> None:
@@ -317,5 +289,5 @@ def test_all_fits_of_one_arm_and_seed_take_seconds(build: Build) -> None:
     templates = build(four, effects, mc=0.05, injected=rng.poisson(plain.expected).tolist())
     begin = time.process_time()
     result = fit({("scratch", 0): templates})["scratch", 0]
-    assert time.process_time() - begin < 10.0
+    assert time.process_time() - begin < 1.0
     assert set(result.fits) == {"asimov", "held_out", "injected"}
