@@ -17,8 +17,8 @@ from shiftlab.errors import DataError
 
 __all__ = ["Mechanism", "fraction_interval", "mechanism", "mechanism_table", "predicted_bias"]
 
-_NORM: Final = 1.5
-"""Stretch of the error over universes of a ratio of norms, 1 + 1.5 / sqrt(blocks), from pseudo-experiments."""
+_NORM: Final = 2.5
+"""Stretch of the error over universes of a ratio of norms, 1 + 2.5 / sqrt(blocks), from pseudo-experiments."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Mechanism:
         explained: 1 - ||S - S_pred|| / ||S||, Frobenius norms: 1 where the displacement of the shared features explains
             all, 0 where it explains nothing, negative where the heads would move more or otherwise than they do. Take
             its interval from ``fraction_interval`` too. A norm scatters more over few universes than they show, so
-            that the error over universes is stretched by 1 + 1.5 / sqrt(universes); without that 68% and 95%
+            that the error over universes is stretched by 1 + 2.5 / sqrt(universes); without that 68% and 95%
             intervals cover 0.63 and 0.92 at 16 universes, and 0.63 to 0.67 and 0.90 to 0.94 at 64 (1,000
             pseudo-experiments).
         explained_total: 1 - E |b - W d|^2 / E |b|^2 over universes, all tasks; take its interval from

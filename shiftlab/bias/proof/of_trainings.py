@@ -222,6 +222,25 @@ _LARGEST: Final = Note(
     "short", "the largest of several biases is not a smooth function of them", ("heavy-tailed",), (0.67, 0.93)
 )
 
+_FEW_TRAININGS: Final = Note(
+    "short",
+    "five trainings of what is one task tell badly how much trainings differ; several tasks tell it together",
+    ("copied tasks",),
+    (0.67, 0.92),
+)
+_OF_COMPONENT: Final[tuple[tuple[Note, ...], ...]] = ((_FEW_SQUARES,), (), (_FEW_TRAININGS,))
+"""What is off about shift, seed and residual."""
+
+_SKEWED: Final = Note(
+    "short",
+    "the logarithm is skewed over trainings of tasks that hardly correlate",
+    ("independent tasks",),
+    (0.66, 0.93),
+)
+_ONE_NUISANCE: Final = Note(
+    "conservative", "a task that answers to one nuisance is explained alike in all universes", ("independent tasks",)
+)
+
 _PIVOTED: Final = Note("conservative", "the pivots of Wishart matrices are exact for variances, and long for shares")
 _MATCHED: Final = (
     Note("conservative", "a replica is matched anew, with more noise than the sample itself"),
@@ -249,7 +268,7 @@ OF_TRAININGS: Final = (
             f"{NAMES[kind]} component, {label}",
             _component(kind, sampling),
             lambda case, kind=kind: np.diag(_components_truth(case)[kind]),  # type: ignore[misc]
-            (_FEW_SQUARES,) if NAMES[kind] == "shift" else (),
+            _OF_COMPONENT[kind],
             _OF_COMPONENTS,
         )
         for sampling, label in _SAMPLINGS
@@ -271,7 +290,10 @@ OF_TRAININGS: Final = (
         _explained_truth("total"),
     ),
     Estimator(
-        "mechanism: bias explained, each task", _explained(lambda one: one.explained_task), _explained_truth("task")
+        "mechanism: bias explained, each task",
+        _explained(lambda one: one.explained_task),
+        _explained_truth("task"),
+        (_ONE_NUISANCE,),
     ),
     Estimator("mechanism: slope", _explained(lambda one: one.slope, plain=True), _explained_truth("slope")),
     Estimator("robustness: area |b|", _score("area"), _score_truth("area")),
