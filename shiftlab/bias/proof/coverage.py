@@ -262,7 +262,7 @@ def _verdict(off: Floats, excess: float, quoted: Floats, error: tuple[float, ...
     if quoted.min() == 1.0 and np.nanmax(np.abs(off)) < _SAME:
         return "exact"
     mean, levels = quoted.mean(axis=1), np.array(LEVELS)[:, None]
-    few, many = (stats.binom.ppf(chance, len(off), levels) / len(off) for chance in (_CHANCE, 1.0 - _CHANCE))
+    few, many = (np.asarray(stats.binom.ppf(p, len(off), levels)) / len(off) for p in (_CHANCE, 1.0 - _CHANCE))
     room = _ERRORS * np.array(error)
     least, most, single = np.array(LEVELS) - room, np.array(LEVELS) + room, quoted
     if len(off) < _FEW:
