@@ -66,7 +66,7 @@ def test_the_seven_lines_of_the_readme_run_on_a_slice_of_the_sample(tmp_path):
     rows: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(events.events.sample):
         rows[sample].append(i)
-    few = {sample: 30 if sample in CANDIDATES else 6 for sample in rows}
+    few = {sample: 16 if sample in CANDIDATES else 4 for sample in rows}
     write_sample(
         tmp_path / shipped, events.take([i for name, all_rows in rows.items() for i in all_rows[: few[name]]]), {}
     )
