@@ -190,9 +190,7 @@ def test_one_event_key_in_two_vertices_is_refused(toys: Any) -> None:
     vertex = datasets["flavour"]["vertex_uid"].values.copy()
     vertex[datasets["flavour"]["evaluated"].values.argmax()] += 1
     datasets["flavour"] = datasets["flavour"].assign_coords(vertex_uid=("event", vertex))
-    with pytest.raises(
-        DataError, match=r"tasks 'energy' and 'flavour': 1 of \d+ common events have another vertex in"
-    ):
+    with pytest.raises(DataError, match=r"tasks 'energy' and 'flavour': 1 of \d+ common events have another vertex in"):
         bias(SimpleNamespace(datasets=datasets), replicas=5)
 
 
