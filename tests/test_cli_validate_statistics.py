@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -91,3 +92,15 @@ def test_mistakes_are_named(tmp_path, capsys):
     assert "is not a table of `shiftlab validate statistics --csv`" in capsys.readouterr().err
     assert main(["validate", "statistics", "--read", str(other), "--seed", "1"]) == 2
     assert "leave out --experiments and --seed" in capsys.readouterr().err
+
+
+def test_the_documentation_shows_the_table_that_lies_beside_it(capsys):
+    """Every estimator, in the order of the registry, the numbers of the CSV, and nothing that is not believed."""
+    pages = Path(__file__).resolve().parent.parent / "docs" / "pages"
+    file = pages / "statistics_proof.csv"
+    assert main(["validate", "statistics", "--read", str(file), "--markdown"]) == 0
+    assert capsys.readouterr().out in (pages / "statistics_proof.md").read_text()
+    table = pd.read_csv(file)
+    assert set(table["estimator"].iloc[:-1]) == {one.name for one in ESTIMATORS}
+    assert set(table["case"].iloc[:-1]) == {case.name for case in CASES}
+    assert table["experiments"].min() >= 2000

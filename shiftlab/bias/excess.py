@@ -131,10 +131,11 @@ def excess(
     The interval is over events, seeds (by number: seed s of one arm against seed s of the other) and, where ``block``
     says that the universes are draws, universes.
 
-    Coverage of the 68% and 95% intervals, measured with 5 seeds on one-nuisance universes (2,000 pseudo-experiments
-    each): where the seeds scatter most 0.68 and 0.945 (excess), 0.67 and 0.94 (log kappa); where events do most,
-    conservative, 0.71 and 0.97, 0.74 and 0.97. On 24 and 32 independent joint universes (1,000 each): 0.69 and 0.95,
-    0.70-0.72 and 0.94.
+    Coverage of the 68% and 95% intervals with 5 seeds (``shiftlab validate statistics``, 2,000 pseudo-experiments of
+    each kind of response): on one-nuisance universes 0.67-0.69 and 0.94-0.95 (excess), 0.66-0.69 and 0.93-0.95 (log
+    kappa; the lowest where tasks do not correlate); on 16 and 64 independent universes 0.72 and 0.71, 0.95 and 0.96
+    (excess), 0.74 and 0.71, 0.97 and 0.96 (log kappa), since the error over universes is stretched by
+    1 + 0.5 / sqrt(universes). Where events scatter most and seeds hardly it is conservative: 0.71-0.74 and 0.97.
 
     Args:
         rows: (2, seed, 1 + replica, row, task), from ``unisim_rows`` or ``joint_rows``, in one currency; replica 0 is

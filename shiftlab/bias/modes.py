@@ -49,7 +49,8 @@ def principal_modes(covariance: Floats, replicas: Floats, number: int = 3, half:
 
     Modes of equal variance are free to turn into each other, so each replica's loadings are turned onto the
     sample's (orthogonal Procrustes) before their spread is taken. The interval is of the loading in that frame;
-    that a mode is separate from its neighbour is told by ``fraction``, not by the loadings.
+    that a mode is separate from its neighbour is told by ``fraction``, not by the loadings. In that frame 68% and 95%
+    intervals over events cover 0.68-0.73 and 0.95-0.97 (``shiftlab validate statistics``).
 
     Args:
         covariance: (task, task), in one currency; eigenvalues below 0, of a debiased matrix, count as 0.

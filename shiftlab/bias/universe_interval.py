@@ -78,7 +78,8 @@ def variance_interval(moments: Moments, level: float = LEVEL_68) -> Limits:
     1 + 3 / sqrt(draws): few universes often miss the large values of a skewed response. So the interval is
     conservative by construction: with 16 and 64 universes it covers 0.81 and 0.76 where 0.68 is claimed and 0.98 and
     0.97 where 0.95 is for tasks that respond linearly, 0.74 and 0.72, 0.94 and 0.94 for tasks that respond to one side
-    only. Where event noise is 40% of the raw variance it covers 0.78 and, not quite enough, 0.93 with 32 universes.
+    only. Where each of 32 universes has event noise of its own, 16% of the raw variance, it covers 0.75 and 0.96
+    (``shiftlab validate statistics``, 2,000 pseudo-experiments, but for one side only).
     """
 
     def function(matrices: Floats) -> Floats:
@@ -118,7 +119,7 @@ def correlation_interval(moments: Moments, level: float = LEVEL_68) -> Limits:
     universes is stretched by 1 + 1 / sqrt(draws): tasks that respond to one side scatter more than their own
     sample shows. So the interval is conservative by construction: with 16 and 64 universes it covers 0.80 and 0.74
     where 0.68 is claimed and 0.98 and 0.97 where 0.95 is for tasks that respond linearly, 0.75 and 0.70, 0.95 and 0.94
-    for tasks that respond to one side only; more where each universe has event noise of its own.
+    for tasks that respond to one side only; 0.74 and 0.97 with 32 universes that have event noise of their own, 16%.
     """
     parts = [loose_correlation(part) for part in parts_of(moments)]
     inside = _everywhere([np.abs(part) < _ONE for part in parts])
