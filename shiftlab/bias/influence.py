@@ -18,6 +18,9 @@ __all__ = ["by_vertex", "closed_variances", "gain", "influence", "slopes"]
 _STEP: Final = 1e-3
 """Step of a numerical derivative, in errors of the sum: linear to a millionth of the statistic's own curvature."""
 
+_CACHED: Final = 2**16
+"""Outputs turned into influence values at a time: what is made on the way stays in the processor's cache."""
+
 _VERTICES: Final = 2**14
 """Vertices of one piece."""
 
@@ -63,9 +66,15 @@ def influence(statistic: OfSums, outputs: Floats, truth: Floats, weight: Floats)
     return _values(terms, weight, slopes(statistic, sums, np.sqrt(_squares(terms, weight))))
 
 
-def _values(terms: Floats, weight: Floats, slope: Floats) -> Floats:
-    """Return the influence values (..., event) from terms (..., term, event) and slopes (..., 1 + term)."""
-    pulled = (slope[..., None, 1:] @ terms)[..., 0, :]
+def _values(terms: Floats, weight: Floats, slope: Floats, into: Floats | None = None) -> Floats:
+    """Return the influence values (..., event) from terms (..., term, event) and slopes (..., 1 + term).
+
+    With ``into`` those of a single term are written there: new memory costs more than the arithmetic.
+    """
+    if terms.shape[-2] == 1:
+        pulled = np.multiply(terms[..., 0, :], slope[..., 1:], out=into)
+    else:
+        pulled = (slope[..., None, 1:] @ terms)[..., 0, :]
     pulled += slope[..., :1]
     pulled *= weight
     return np.asarray(pulled, dtype=np.float64)
@@ -122,12 +131,20 @@ def closed_variances(task: Streamed, design: Design, sums: Floats) -> Floats:
         for a, s in np.ndindex(*heads):
             asis = read_nominal(task.data, task.sample, a, s, design, events)[None]
             start = _pulls(task, asis, events, number, slope[a][s][design.nominal][None])
-            for universes in universe_blocks(task.data, len(task.sample.weight[events]), sums.shape[-1]):
+            count = start.shape[-1] if number is None else len(number)
+            for universes in universe_blocks(task.data, count, sums.shape[-1]):
                 outputs = read_outputs(task.data, task.sample, a, s, design, universes, events)
-                values = _pulls(task, outputs.astype(np.float64), events, number, slope[a][s][universes])
-                total[a, s, universes, 0] += np.einsum("uv,uv->u", values, values)
-                values -= start
-                total[a, s, universes, 1] += np.einsum("uv,uv->u", values, values)
+                step = max(1, _CACHED // (count * outputs.shape[2]))
+                room, into = np.empty((step, *outputs.shape[1:])), np.empty((step, count))
+                for first in range(0, len(outputs), step):
+                    part = outputs[first : first + step]
+                    few = slice(universes.start + first, universes.start + first + len(part))
+                    own = room[: len(part)]
+                    own[:] = part
+                    values = _pulls(task, own, events, number, slope[a][s][few], into[: len(part)])
+                    total[a, s, few, 0] += _squared(values)
+                    values -= start
+                    total[a, s, few, 1] += _squared(values)
     return total
 
 
@@ -144,10 +161,20 @@ def _blocks(task: Streamed) -> Iterator[tuple[Events, npt.NDArray[np.int64] | No
         yield events, number[events]
 
 
+def _squared(values: Floats) -> Floats:
+    """Return the sum of squares of each row."""
+    return np.array([row @ row for row in values])
+
+
 def _pulls(
-    task: Streamed, outputs: Floats, events: Events, number: npt.NDArray[np.int64] | None, slope: Floats
+    task: Streamed,
+    outputs: Floats,
+    events: Events,
+    number: npt.NDArray[np.int64] | None,
+    slope: Floats,
+    into: Floats | None = None,
 ) -> Floats:
     """Return the influence values (universe, vertex) of some events from their outputs (universe, event, output)."""
     terms = np.moveaxis(task.statistic.terms(outputs, task.sample.truth[events]), -1, -2)
-    values = _values(terms, task.sample.weight[events], slope)
+    values = _values(terms, task.sample.weight[events], slope, into)
     return values if number is None else by_vertex(values, number)

@@ -127,9 +127,12 @@ def _add(
         outputs = read_outputs(task.data, task.sample, arm, seed, design, universes, events)
         terms = np.empty((len(outputs), *start.shape))
         step = max(1, _CACHED // (count * outputs.shape[2]))
+        room = np.empty((step, *outputs.shape[1:]))  # used again: new memory costs more than the arithmetic
         for first in range(0, len(outputs), step):
             few = slice(first, first + step)
-            np.subtract(_terms(task, outputs[few].astype(np.float64), events), start, out=terms[few])
+            own = room[: len(outputs[few])]
+            own[:] = outputs[few]
+            np.subtract(_terms(task, own, events), start, out=terms[few])
         product = terms.reshape(-1, count) @ weights.T
         total[universes] += product.reshape(len(outputs), len(start), -1)
 
