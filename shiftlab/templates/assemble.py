@@ -45,10 +45,7 @@ def assemble(
         events=np.concatenate([part.events for part in parts], axis=1),
         up=nominal + _over_bins(parts, plan, "up"),
         down=nominal + _over_bins(parts, plan, "down"),
-        up_variance=_over_bins(parts, plan, "up_variance"),
-        down_variance=_over_bins(parts, plan, "down_variance"),
-        odd_variance=_over_bins(parts, plan, "odd_variance"),
-        odd_covariance=_odd_covariance(parts, plan, nominal.shape[1]),
+        covariance={name: _covariance(part, plan) for name, part in channels.items()},
         observations=_observations(nominal.sum(axis=0), parts, plan, data),
         record=_record(channels, plan, data),
     )
@@ -63,16 +60,11 @@ def _over_bins(parts: Sequence[ChannelTemplates], plan: Plan, name: str) -> Floa
     return values
 
 
-def _odd_covariance(parts: Sequence[ChannelTemplates], plan: Plan, bins: int) -> Floats:
-    """Return (variation, bin, bin): block-diagonal over channels, summed over samples."""
-    covariance = np.zeros((len(plan.variations), bins, bins))
-    start = 0
-    for part in parts:
-        stop = start + part.nominal.shape[1]
-        for k, samples in enumerate(part.shifts):
-            covariance[k, start:stop, start:stop] = np.sum([shift.odd_covariance for shift in samples], axis=0)
-        start = stop
-    return covariance
+def _covariance(part: ChannelTemplates, plan: Plan) -> Floats:
+    """Return (variation, sample, side, bin, side, bin) of one channel."""
+    bins = part.nominal.shape[1]
+    found = [shift.covariance for samples in part.shifts for shift in samples]
+    return np.array(found).reshape(len(plan.variations), len(plan.exposure), 2, bins, 2, bins)
 
 
 def _observations(
