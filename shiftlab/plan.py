@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from shiftlab.errors import ConfigError
 from shiftlab.responses.selection import AnalysisSelection
+from shiftlab.templates.processing.settings import ProcessingSettings
 from shiftlab.templates.settings import TemplateSettings
 
 if TYPE_CHECKING:
@@ -324,6 +325,8 @@ class StudyConfig:
             # Left out where it says nothing new, so that a study from before these keys has the same identity.
             if plain["universes"][key] == getattr(usual, key):
                 del plain["universes"][key]
+        if self.templates.processing == ProcessingSettings():
+            del plain["templates"]["processing"]
         return plain
 
 

@@ -157,7 +157,7 @@ def test_the_identity_is_plain_json_though_a_detector_may_have_no_ceiling(words)
         ("injected.gain_scale=9", "injected.gain_scale: 9 is given; at most 5.0 is wanted."),
         ("injected.gain_scale=nan", "injected.gain_scale: nan is given; a number is wanted."),
         ("data.evaluation=nowhere.h5", "data.evaluation: no file '"),
-        ("templates.empty=drop", "templates.empty: 'drop' is given; one of merge, error is wanted."),
+        ("templates.empty=drop", "templates.empty: 'drop' is given; one of merge, error, floor is wanted."),
         ("templates.bins=0", "templates.bins = 0; at least 1 is needed"),
         ("selection.margin=-1", "selection.margin = -1.0; it must not be negative."),
         ("retrain=true", "data.train: missing;"),

@@ -16,6 +16,7 @@ from shiftlab.templates.assemble import assemble
 from shiftlab.templates.channel import ChannelTemplates, Plan, channel_templates
 from shiftlab.templates.findings import Finding, inspect_templates
 from shiftlab.templates.partition import partition
+from shiftlab.templates.processing.apply import process
 from shiftlab.templates.settings import TemplateSettings
 from shiftlab.templates.templates import Templates
 from shiftlab.templates.variations import injected_universe, nominal_universe, variations
@@ -100,7 +101,8 @@ def _templates(
     """Return the templates of one (arm, seed, recalibrate)."""
     datasets = {task: data.sel(arm=which[0], seed=which[1]) for task, data in responses.datasets.items()}
     channels = {task: channel_templates(task, data, plan, edges.get(task)) for task, data in datasets.items()}
-    built = assemble(channels, plan, next(iter(datasets.values())), which)
+    raw = assemble(channels, plan, next(iter(datasets.values())), which)
+    built = process(raw, plan.settings.processing, floor=plan.settings.empty == "floor")
     return replace(
         built,
         labels={task: str(data.attrs.get("observable_label", task)) for task, data in datasets.items()},
@@ -159,8 +161,10 @@ def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Findi
         found.append(Finding("warning", "missing_sample", f"no events of {', '.join(missing)} are in the templates."))
     for one in plan.variations:
         if one.mirrored:
-            message = "the parameter exists on one side of its nominal only; the other template is mirrored, cut at 0."
-            found.append(Finding("warning", "mirrored", message, nuisance=one.name))
+            mirror = plan.settings.processing.one_sided == "mirror"
+            what = "is mirrored, cut at 0" if mirror else "is the same (half-Gaussian)"
+            message = f"the parameter exists on one side of its nominal only; the other template {what}."
+            found.append(Finding("warning", "mirrored" if mirror else "half_gaussian", message, nuisance=one.name))
     if plan.injected is None and plan.settings.holdout > 0.0:
         message = "responses hold no injected or joint universe of this calibration, so none is injected."
         found.append(Finding("note", "not_injected", message))

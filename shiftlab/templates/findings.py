@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from shiftlab.templates.processing import extrapolate
+from shiftlab.templates.processing.bins import positivity
+from shiftlab.templates.processing.pairs import block_split, blocks
 
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
@@ -18,9 +19,6 @@ __all__ = ["Finding", "inspect_templates"]
 FEW_EVENTS = 10.0
 """Effective events below which a bin's Gaussian Monte Carlo uncertainty is doubtful (as Combine's
 autoMCStats threshold of 10)."""
-
-FAR = 3.0
-"""Strength, in sigma, at which predictions must still be positive."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +140,9 @@ def _extrapolation(t: Templates) -> Iterator[Finding]:
     for k, nuisance in enumerate(t.nuisances):
         for channel in t.channels:
             part = t.slice(channel)
-            for strength in (-FAR, FAR):
-                total = np.zeros(part.stop - part.start)
-                for s in range(len(t.samples)):
-                    total += extrapolate(t.nominal[s, part], t.up[k, s, part], t.down[k, s, part], strength)
-                if (total < 0.0).any():
-                    message = f"bins {_bins(total < 0.0)} are predicted negative at {strength:+g} sigma."
+            splits = [block_split(t, k, block) for block in blocks(t) if block.channel == channel]
+            scan = positivity(t.nominal[:, part], t.up[k, :, part], t.down[k, :, part], splits)
+            for strength, below in scan.items():
+                if below.any():
+                    message = f"bins {_bins(below)} are predicted negative at {strength:+g} sigma."
                     yield Finding("warning", "negative_extrapolation", message, channel, nuisance=nuisance)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from shiftlab.errors import DataError, UnknownNameError
 from shiftlab.templates.findings import Finding
+from shiftlab.templates.processing import Entry, ProcessingSettings
 
 __all__ = ["Observation", "Templates"]
 
@@ -77,7 +78,9 @@ class Templates:
             and down - nominal. Channels and samples have no event in common, so between them it is zero.
         observations: spectra to fit, by name; ``asimov`` is always there.
         findings: what a reader must know.
-        record: exposure, partition, edges and processing as plain values.
+        record: exposure, partition and edges as plain values.
+        processing: how the variations were processed, and how the workspace splits norm from shape.
+        steps: what the processing did.
 
     Raises:
         DataError: an array of the wrong shape or with numbers that are not finite.
@@ -101,6 +104,8 @@ class Templates:
     observations: Mapping[str, Observation]
     findings: tuple[Finding, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+    processing: ProcessingSettings = field(default_factory=ProcessingSettings)
+    steps: tuple[Entry, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from shiftlab.errors import DataError, RunError, UnknownNameError
 from shiftlab.provenance import versions, write_json
-from shiftlab.templates.processing import norm_shape
+from shiftlab.templates.processing.pairs import Block, block_split, blocks
 
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
@@ -55,8 +56,9 @@ def staterror_name(channel: str) -> str:
 def workspace(templates: Templates, observation: str = "asimov") -> dict[str, Any]:
     """Return a workspace of pyhf's schema 1.0.0: one measurement, ``mu`` on the signal.
 
-    Per channel and sample each nuisance is a normsys (yield) and a histosys (shape) of one name, shared
-    by all channels and samples; ``mcstat_<channel>`` is the staterror from sums of squared weights.
+    Per channel and sample each nuisance is a normsys (yield) and a histosys (shape) of one name, or one of the
+    two (``processing.norm_shape``), shared by all channels and samples; ``mcstat_<channel>`` is the staterror
+    from sums of squared weights.
 
     Args:
         templates: what to write.
@@ -110,15 +112,15 @@ def _samples(templates: Templates, channel: str) -> list[dict[str, Any]]:
         if sample == templates.signal:
             modifiers.append({"name": POI, "type": "normfactor", "data": None})
         for k, nuisance in enumerate(templates.nuisances):
-            modifiers.extend(_modifiers(templates, nuisance, k, s, part))
+            modifiers.extend(_modifiers(templates, nuisance, k, Block(channel, sample, s, part)))
         error = np.sqrt(templates.variance[s, part]).tolist()
         modifiers.append({"name": staterror_name(channel), "type": "staterror", "data": error})
         samples.append({"name": sample, "data": templates.nominal[s, part].tolist(), "modifiers": modifiers})
     return samples
 
 
-def _modifiers(templates: Templates, nuisance: str, k: int, s: int, part: slice) -> list[dict[str, Any]]:
-    split = norm_shape(templates.nominal[s, part], templates.up[k, s, part], templates.down[k, s, part])
+def _modifiers(templates: Templates, nuisance: str, k: int, block: Block) -> list[dict[str, Any]]:
+    split = block_split(templates, k, block)
     found: list[dict[str, Any]] = []
     if split.norm_up is not None and split.norm_down is not None and (split.norm_up, split.norm_down) != (1.0, 1.0):
         found.append({"name": nuisance, "type": "normsys", "data": {"hi": split.norm_up, "lo": split.norm_down}})
@@ -168,29 +170,36 @@ def sidecar(templates: Templates) -> dict[str, Any]:
     }
 
 
-def _processing(templates: Templates) -> list[dict[str, Any]]:
-    """One entry per nuisance, channel and sample: what became of the raw variation."""
+def _processing(templates: Templates) -> dict[str, Any]:
+    """Return the settings, what the steps did, and how each variation stands in the workspace."""
+    done: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for entry in templates.steps:
+        place = done.setdefault((entry.nuisance, entry.channel, entry.sample), {})
+        place.setdefault(entry.step, []).append(entry.done)
     entries: list[dict[str, Any]] = []
     for k, nuisance in enumerate(templates.nuisances):
-        for channel in templates.channels:
-            part = templates.slice(channel)
-            for s, sample in enumerate(templates.samples):
-                kinds = {m["type"] for m in _modifiers(templates, nuisance, k, s, part)}
-                split = norm_shape(templates.nominal[s, part], templates.up[k, s, part], templates.down[k, s, part])
-                entries.append(
-                    {
-                        "nuisance": nuisance,
-                        "channel": channel,
-                        "sample": sample,
-                        "modifiers": sorted(kinds),
-                        "norm_up": split.norm_up,
-                        "norm_down": split.norm_down,
-                        "symmetrised": False,
-                        "smoothed": False,
-                        "pruned": False,
-                    }
-                )
-    return entries
+        for block in blocks(templates):
+            split = block_split(templates, k, block)
+            kinds = {m["type"] for m in _modifiers(templates, nuisance, k, block)}
+            steps = done.get((nuisance, block.channel, block.sample), {})
+            entries.append(
+                {
+                    "nuisance": nuisance,
+                    "channel": block.channel,
+                    "sample": block.sample,
+                    "modifiers": sorted(kinds),
+                    "norm_up": split.norm_up,
+                    "norm_down": split.norm_down,
+                    "symmetrised": any(not said.startswith("kept") for said in steps.get("symmetrise", ())),
+                    "smoothed": any("not smoothed" not in said for said in steps.get("smooth", ())),
+                    "pruned": "prune" in steps,
+                }
+            )
+    return {
+        "settings": asdict(templates.processing),
+        "variations": entries,
+        "steps": [entry.as_dict() for entry in templates.steps],
+    }
 
 
 def check_schema(spec: Mapping[str, Any], name: str) -> None:

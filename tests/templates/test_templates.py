@@ -328,6 +328,6 @@ def test_arrays_that_are_not_finite_name_the_place(built: Templates) -> None:
 
 
 def test_settings_outside_their_range_are_refused() -> None:
-    for bad in ({"bins": 0}, {"holdout": 1.0}, {"empty": "floor"}, {"minimum_effective": -1.0}):
+    for bad in ({"bins": 0}, {"holdout": 1.0}, {"empty": "flor"}, {"minimum_effective": -1.0}):
         with pytest.raises(ConfigError, match=r"templates\."):
             TemplateSettings(**bad)  # type: ignore[arg-type]

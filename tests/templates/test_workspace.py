@@ -87,7 +87,7 @@ def test_saved_files_are_plain_json_with_what_the_workspace_cannot_hold(built: T
     assert meta["record"]["exposure"] == EXPOSURE
     assert meta["record"]["provenance"] == {"identity": "synthetic"}
     assert meta["record"]["partition"]["seed"] == 0
-    assert len(meta["processing"]) == len(built.nuisances) * 2 * 3
+    assert len(meta["processing"]["variations"]) == len(built.nuisances) * 2 * 3
     assert meta["observations"]["injected"]["universe"] == "joint_00"
     assert {finding["code"] for finding in meta["findings"]} == {finding.code for finding in built.findings}
     assert "No event is in two channels" in meta["event_overlap"]

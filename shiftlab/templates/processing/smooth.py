@@ -1,0 +1,126 @@
+"""Smoothing of a variation with its own covariance: penalised least squares, the penalty by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from shiftlab.templates.processing.significance import Significance, pseudo_inverse
+
+__all__ = ["Smoothed", "penalised", "smooth", "smoothing_matrix"]
+
+Floats = npt.NDArray[np.float64]
+
+_PENALTIES: Final = np.logspace(-8.0, 8.0, 65)
+"""Penalties that are tried, in units of the mean weight: from no smoothing to a straight line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """One side of a variation after smoothing.
+
+    Attributes:
+        delta: (bin,) smoothed shift.
+        matrix: (bin, bin) that takes the raw shift to the smoothed one, and covariances with it; None where the
+            method is not linear.
+        done: method, or why nothing was done.
+        numbers: ``chi2`` of smooth - raw with ``ndf`` = bins - effective parameters; ``effective_parameters``, the
+            trace of the matrix; ``penalty``; ``information_raw`` and ``information_smooth``, sum Delta^2 / nominal.
+    """
+
+    delta: Floats
+    matrix: Floats | None
+    done: str
+    numbers: Mapping[str, float]
+
+
+def smoothing_matrix(weight: Floats, penalty: float) -> Floats:
+    """Return H (bin, bin) = (W + penalty D^T D)^-1 W, D the second differences of neighbouring bins."""
+    difference = np.diff(np.eye(len(weight)), n=2, axis=0)
+    return np.asarray(np.linalg.lstsq(weight + penalty * (difference.T @ difference), weight, rcond=None)[0])
+
+
+def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
+    """Smooth y = Delta / nominal by minimising (y - f)^T W (y - f) + penalty sum (second differences of f)^2.
+
+    W is the inverse of Cov(y), on its range; bins in which no event moved tell nothing and follow their neighbours.
+    The penalty minimises generalised cross-validation, n (y - f)^T W (y - f) / (n - tr H)^2 (Craven and Wahba 1979).
+    Bins count as equally spaced.
+
+    Args:
+        nominal: (bin,) expected events, positive; at least three bins.
+        delta: (bin,) shift.
+        covariance: (bin, bin) paired covariance of ``delta``.
+    """
+    relative, bins = delta / nominal, len(nominal)
+    weight, rank = pseudo_inverse(covariance / np.outer(nominal, nominal))
+    scale = float(np.trace(weight)) / bins
+    if scale <= 0.0:
+        return Smoothed(delta.copy(), np.eye(bins), "no covariance: not smoothed", {})
+    tried = [(_score(smoothing_matrix(weight, x * scale), weight, relative, rank), x * scale) for x in _PENALTIES]
+    penalty = min(tried, key=lambda one: one[0])[1]
+    matrix = smoothing_matrix(weight, penalty)
+    fitted = matrix @ relative
+    effective, rest = float(np.trace(matrix)), relative - fitted
+    numbers = {
+        "chi2": float(rest @ weight @ rest),
+        "ndf": rank - effective,
+        "effective_parameters": effective,
+        "penalty": penalty,
+        **_information(nominal, delta, nominal * fitted),
+    }
+    return Smoothed(nominal * fitted, nominal[:, None] * matrix / nominal, "penalised", numbers)
+
+
+def _score(matrix: Floats, weight: Floats, relative: Floats, rank: int) -> float:
+    rest = relative - matrix @ relative
+    free = rank - float(np.trace(matrix))
+    return rank * float(rest @ weight @ rest) / free**2 if free > 1e-6 * rank else float("inf")
+
+
+def _information(nominal: Floats, raw: Floats, smoothed: Floats) -> dict[str, float]:
+    """Return the Fisher information of both shifts on their nuisance, sum Delta^2 / nominal."""
+    return {
+        "information_raw": float((raw**2 / nominal).sum()),
+        "information_smooth": float((smoothed**2 / nominal).sum()),
+    }
+
+
+def smooth(
+    nominal: Floats, delta: Floats, covariance: Floats, tested: Significance, p_value: float, how: str
+) -> Smoothed:
+    """Smooth one side of a variation, if it is significant.
+
+    Noise that is smoothed looks like an effect, so the test comes first: what is not significant stays as it is, as do
+    fewer than three bins and samples with an empty bin.
+
+    Args:
+        nominal: (bin,) expected events.
+        delta: (bin,) shift.
+        covariance: (bin, bin) paired covariance of ``delta``.
+        tested: the test of this variation.
+        p_value: largest probability that counts as significant.
+        how: ``penalised`` or ``353qh``.
+    """
+    from shiftlab.templates.processing.tukey import smooth_ratio
+
+    kept = None
+    if len(nominal) < 3:
+        kept = "fewer than three bins: not smoothed"
+    elif (nominal <= 0.0).any():
+        kept = "an empty bin: not smoothed"
+    elif tested.p_value > p_value:
+        kept = "not significant: not smoothed"
+    if kept:
+        return Smoothed(delta.copy(), np.eye(len(nominal)), kept, {})
+    if how == "penalised":
+        return penalised(nominal, delta, covariance)
+    found = smooth_ratio(nominal, nominal + delta) - nominal
+    inverse, rank = pseudo_inverse(covariance)
+    rest = found - delta
+    numbers = {"chi2": float(rest @ inverse @ rest), "ndf": float(rank), **_information(nominal, delta, found)}
+    return Smoothed(found, None, "353QH twice", numbers)
