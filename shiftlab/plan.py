@@ -325,8 +325,9 @@ class StudyConfig:
             # Left out where it says nothing new, so that a study from before these keys has the same identity.
             if plain["universes"][key] == getattr(usual, key):
                 del plain["universes"][key]
-        if self.templates.processing == ProcessingSettings():
-            del plain["templates"]["processing"]
+        for key, value in (("processing", ProcessingSettings()), ("overlap", "partition")):
+            if getattr(self.templates, key) == value:
+                del plain["templates"][key]
         return plain
 
 

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 def assemble(
     channels: Mapping[str, ChannelTemplates], plan: Plan, data: xr.Dataset, which: tuple[str, int, str]
 ) -> Templates:
-    """Join the channels along the bins; channels hold different vertices, so they are independent.
+    """Join the channels along the bins; channels of a partition hold different vertices, so they are independent.
 
     Args:
         channels: by name, in order.
@@ -109,6 +109,7 @@ def _record(channels: Mapping[str, ChannelTemplates], plan: Plan, data: xr.Datas
             for channel in channels
         },
         "partition": plan.partition.describe(),
+        "overlap": plan.settings.overlap,
         "channels": {name: dict(part.record) for name, part in channels.items()},
         "variations": {v.name: v.describe(universes) for v in plan.variations},
         "nominal_universe": universes[plan.nominal],

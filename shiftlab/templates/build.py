@@ -79,7 +79,9 @@ def templates(
     first = next(iter(responses.datasets.values()))
     plan = Plan(
         exposure=_exposure(exposure, responses.datasets, settings.signal),
-        partition=partition(responses.tasks, settings.shares, settings.holdout, settings.partition_seed),
+        partition=partition(
+            responses.tasks, settings.shares, settings.holdout, settings.partition_seed, settings.overlap
+        ),
         variations=variations(first, recalibrate),
         nominal=nominal_universe(first, recalibrate),
         injected=injected_universe(first, recalibrate, settings.inject) if settings.holdout > 0 else None,
@@ -147,6 +149,8 @@ def _exposure(
 def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Finding]:
     """Return findings on what was merged, and on why nothing is injected."""
     found: list[Finding] = []
+    if plan.partition.overlap:
+        found.append(Finding("warning", "overlap", "channels hold the same events: no error of mu may be quoted."))
     for name, part in channels.items():
         merges = part.record["merges"]
         if merges:

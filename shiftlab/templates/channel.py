@@ -97,7 +97,7 @@ def channel_templates(
     """
     position = plan.partition.channels.index(task)
     vertex = data["vertex_uid"].values.astype(np.int64)
-    mine = plan.partition.channel(vertex) == position
+    mine = plan.partition.looks(task, vertex)
     held = plan.partition.held_out(vertex)
     share = plan.partition.shares[position]
     inside = _part(task, data, mine & ~held, plan.exposure, share)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from shiftlab.errors import ConfigError
 from shiftlab.templates.binning import EmptyPolicy
+from shiftlab.templates.partition import Overlap, check_overlap
 from shiftlab.templates.processing.settings import ProcessingSettings
 
 __all__ = ["TemplateSettings"]
@@ -19,6 +20,8 @@ class TemplateSettings:
     Attributes:
         bins: quantile bins of a channel whose edges are not given; 2 to 4 are usual.
         shares: share of the exposure per channel; equal when None.
+        overlap: ``partition``: each event is in one channel, which a fit needs; ``propagation``: each is in all, to
+            see channels move, without a claim on mu. ``joint`` and ``covariance`` are refused.
         holdout: fraction of the vertices that is in no template and serves as injected data.
         inject: universe of the injected data; when None, the first of the group ``injected``, else
             the first joint universe.
@@ -37,6 +40,7 @@ class TemplateSettings:
 
     bins: int = 3
     shares: Mapping[str, float] | None = None
+    overlap: Overlap = "partition"
     holdout: float = 0.2
     inject: str | None = None
     partition_seed: int = 0
@@ -53,5 +57,6 @@ class TemplateSettings:
             raise ConfigError(f"templates.holdout = {self.holdout}; a fraction of the vertices, from 0 to below 1.")
         if self.empty not in ("merge", "error", "floor"):
             raise ConfigError(f"templates.empty = '{self.empty}'; allowed: merge, error, floor.")
+        check_overlap(self.overlap, self.shares)
         if not self.minimum_effective >= 0.0:
             raise ConfigError(f"templates.minimum_effective = {self.minimum_effective}; it must not be negative.")

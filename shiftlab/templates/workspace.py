@@ -12,6 +12,7 @@ import numpy as np
 
 from shiftlab.errors import DataError, RunError, UnknownNameError
 from shiftlab.provenance import versions, write_json
+from shiftlab.templates.partition import OVERLAPS
 from shiftlab.templates.processing.pairs import Block, block_split, blocks
 
 if TYPE_CHECKING:
@@ -40,13 +41,6 @@ MEASUREMENT: Final = "detector_systematics"
 
 INTERPOLATION: Final = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 """pyhf ``modifier_settings`` that the fit uses; pyhf's JSON cannot hold them, and they change results."""
-
-_OVERLAP: Final = (
-    "No event is in two channels: each vertex enters the channel that a keyed hash of its vertex_uid names, "
-    "so the product of the channels' Poisson terms counts each event once. Data events are to be divided by "
-    "the same rule. Held-out vertices are in no template. All universes hold the same events."
-)
-
 
 def staterror_name(channel: str) -> str:
     """Return the name of a channel's Monte Carlo statistics modifier."""
@@ -142,7 +136,8 @@ def sidecar(templates: Templates) -> dict[str, Any]:
         "poi": {"name": POI, "bounds": list(POI_BOUNDS), "prior": None},
         "nuisances": {name: variations.get(name, {}) for name in templates.nuisances},
         "mc_statistics": {"modifier": "staterror", "constraint": "normal", "variance": "sum of squared weights"},
-        "event_overlap": _OVERLAP,
+        "overlap": templates.record.get("overlap"),
+        "event_overlap": OVERLAPS.get(str(templates.record.get("overlap")), "not known"),
         "edges": {channel: templates.edges[channel].tolist() for channel in templates.channels},
         "labels": dict(templates.labels),
         "record": {name: value for name, value in templates.record.items() if name != "variations"},
