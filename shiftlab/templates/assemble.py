@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from shiftlab.templates.channel import ChannelTemplates, Plan
-from shiftlab.templates.templates import Observation, Templates
+from shiftlab.templates.templates import Evaluated, Observation, Templates
 
 __all__ = ["assemble"]
 
@@ -46,6 +46,7 @@ def assemble(
         up=nominal + _over_bins(parts, plan, "up"),
         down=nominal + _over_bins(parts, plan, "down"),
         covariance={name: _covariance(part, plan) for name, part in channels.items()},
+        evaluated=_evaluated(nominal, parts, plan, data),
         observations=_observations(nominal.sum(axis=0), parts, plan, data),
         record=_record(channels, plan, data),
     )
@@ -65,6 +66,25 @@ def _covariance(part: ChannelTemplates, plan: Plan) -> Floats:
     bins = part.nominal.shape[1]
     found = [shift.covariance for samples in part.shifts for shift in samples]
     return np.array(found).reshape(len(plan.variations), len(plan.exposure), 2, bins, 2, bins)
+
+
+def _evaluated(
+    nominal: Floats, parts: Sequence[ChannelTemplates], plan: Plan, data: xr.Dataset
+) -> tuple[Evaluated, ...]:
+    """Return the templates of the universes beyond one sigma."""
+    return tuple(
+        Evaluated(
+            nuisance=plan.variations[far.variation].name,
+            strength=far.strength,
+            universe=str(data["universe"].values[far.universe]),
+            counts=nominal + np.concatenate([np.stack([shift for shift, _ in part.far[i]]) for part in parts], axis=1),
+            covariance={
+                name: np.stack([rest for _, rest in part.far[i]])
+                for name, part in zip(plan.partition.channels, parts, strict=True)
+            },
+        )
+        for i, far in enumerate(plan.far)
+    )
 
 
 def _observations(

@@ -19,7 +19,7 @@ from shiftlab.templates.partition import partition
 from shiftlab.templates.processing.apply import process
 from shiftlab.templates.settings import TemplateSettings
 from shiftlab.templates.templates import Templates
-from shiftlab.templates.variations import injected_universe, nominal_universe, variations
+from shiftlab.templates.variations import far_universes, injected_universe, nominal_universe, variations
 
 __all__ = ["SAMPLES", "templates"]
 
@@ -77,15 +77,17 @@ def templates(
         if name not in responses.datasets:
             raise UnknownNameError("channel (templates.edges)", name, responses.datasets)
     first = next(iter(responses.datasets.values()))
+    pairs = variations(first, recalibrate)
     plan = Plan(
         exposure=_exposure(exposure, responses.datasets, settings.signal),
         partition=partition(
             responses.tasks, settings.shares, settings.holdout, settings.partition_seed, settings.overlap
         ),
-        variations=variations(first, recalibrate),
+        variations=pairs,
         nominal=nominal_universe(first, recalibrate),
         injected=injected_universe(first, recalibrate, settings.inject) if settings.holdout > 0 else None,
         settings=settings,
+        far=far_universes(first, pairs),
     )
     return {
         (one, number): _templates(responses, (one, number, recalibrate), plan, edges or {})

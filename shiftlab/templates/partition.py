@@ -81,7 +81,7 @@ class Partition:
         """Return bool (event,): the channel looks at each event."""
         if self.overlap:
             return np.ones(len(vertex_uid), dtype=np.bool_)
-        return self.channel(vertex_uid) == self.channels.index(channel)
+        return np.asarray(self.channel(vertex_uid) == self.channels.index(channel))
 
     def held_out(self, vertex_uid: Ints) -> npt.NDArray[np.bool_]:
         """Return bool (event,): the event is in no template."""

@@ -16,7 +16,7 @@ from shiftlab.errors import DataError, UnknownNameError
 from shiftlab.templates.findings import Finding
 from shiftlab.templates.processing import Entry, ProcessingSettings
 
-__all__ = ["Observation", "Templates"]
+__all__ = ["Evaluated", "Observation", "Templates"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -52,6 +52,25 @@ class Observation:
 
 
 @dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Templates of a universe beyond one sigma of one nuisance, to check with what the fit predicts there.
+
+    Attributes:
+        nuisance: modifier name of the variation.
+        strength: displacement in sigma.
+        universe: its name.
+        counts: (sample, bin) expected events.
+        covariance: by channel, (sample, bin, bin): paired covariance of the difference to the linear prediction.
+    """
+
+    nuisance: str
+    strength: float
+    universe: str
+    counts: Floats
+    covariance: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
 class Templates:
     """Histograms of all channels, for one arm, seed and calibration.
 
@@ -81,6 +100,7 @@ class Templates:
         record: exposure, partition and edges as plain values.
         processing: how the variations were processed, and how the workspace splits norm from shape.
         steps: what the processing did.
+        evaluated: universes beyond one sigma, if there are any.
 
     Raises:
         DataError: an array of the wrong shape or with numbers that are not finite.
@@ -106,6 +126,7 @@ class Templates:
     record: Mapping[str, Any] = field(default_factory=dict)
     processing: ProcessingSettings = field(default_factory=ProcessingSettings)
     steps: tuple[Entry, ...] = ()
+    evaluated: tuple[Evaluated, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""

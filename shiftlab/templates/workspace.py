@@ -42,6 +42,7 @@ MEASUREMENT: Final = "detector_systematics"
 INTERPOLATION: Final = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 """pyhf ``modifier_settings`` that the fit uses; pyhf's JSON cannot hold them, and they change results."""
 
+
 def staterror_name(channel: str) -> str:
     """Return the name of a channel's Monte Carlo statistics modifier."""
     return f"mcstat_{channel}"

@@ -14,7 +14,7 @@ from shiftlab.templates.processing.prune import prune
 from shiftlab.templates.processing.record import Entry
 from shiftlab.templates.processing.settings import ProcessingSettings
 from shiftlab.templates.processing.sides import symmetrised
-from shiftlab.templates.processing.steps import correlated, smoothed, tested, without_yield
+from shiftlab.templates.processing.steps import closures, correlated, smoothed, tested, without_yield
 
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
@@ -23,10 +23,10 @@ __all__ = ["floored", "process", "pruned"]
 
 
 def process(t: Templates, settings: ProcessingSettings, *, floor: bool = False) -> Templates:
-    """Return the templates after: significance, bins, symmetrisation, smoothing, correlation, pruning.
+    """Return the templates after: closure, significance, bins, symmetrisation, smoothing, correlation, pruning.
 
-    Variations are tested as simulated; the split into norm and shape is made where the workspace is written
-    (``pairs.block_split``), by the same settings. Each step's entries follow in ``Templates.steps``.
+    Variations are tested as simulated, and so is their closure; the split into norm and shape is made where the
+    workspace is written (``pairs.block_split``), by the same settings. Each step's entries are in ``Templates.steps``.
 
     Args:
         t: templates as simulated.
@@ -43,6 +43,7 @@ def process(t: Templates, settings: ProcessingSettings, *, floor: bool = False) 
             if name not in t.nuisances:
                 raise UnknownNameError(f"nuisance (templates.processing.{key})", name, t.nuisances)
     entries = _joined(t)
+    entries += closures(t)
     raw = {pair.name: tested(t, pair, settings.significance) for pair in unpack(t)}
     entries += [entry for _, found in raw.values() for entry in found]
     if floor:

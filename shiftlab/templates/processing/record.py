@@ -15,7 +15,8 @@ class Entry:
     """What one step did.
 
     Attributes:
-        step: ``significance``, ``bins``, ``symmetrise``, ``smooth``, ``shape_only``, ``correlate`` or ``prune``.
+        step: ``closure``, ``significance``, ``bins``, ``symmetrise``, ``smooth``, ``shape_only``, ``correlate`` or
+            ``prune``.
         done: what came of it, in a few words.
         nuisance: which variation, or empty for the nominal.
         channel: where, or empty for all.

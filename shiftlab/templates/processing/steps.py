@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from shiftlab.templates.processing.closure import closure
 from shiftlab.templates.processing.correlate import rotate, rotation
-from shiftlab.templates.processing.pairs import Pair, Sketch, blocks, channel_numbers
+from shiftlab.templates.processing.pairs import Pair, Sketch, block_split, blocks, channel_numbers
 from shiftlab.templates.processing.record import Entry
 from shiftlab.templates.processing.settings import ProcessingSettings
 from shiftlab.templates.processing.significance import Significance, significance
 from shiftlab.templates.processing.smooth import smooth
-from shiftlab.templates.processing.split import shape_only
+from shiftlab.templates.processing.split import extrapolate, shape_only
 from shiftlab.templates.processing.symmetrise import Sides
 
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
 
-__all__ = ["Tests", "correlated", "smoothed", "tested", "without_yield"]
+__all__ = ["CLOSES", "Tests", "closures", "correlated", "smoothed", "tested", "without_yield"]
+
+CLOSES: Final = 0.01
+"""Probability of a closure's chi2 below which it fails (a choice)."""
 
 Tests = Mapping[tuple[str, str], Significance]
 """By channel and sample."""
+
+
+def closures(t: Templates) -> list[Entry]:
+    """Compare what the templates of one sigma predict with every universe beyond, in each channel and sample."""
+    entries = []
+    for far in t.evaluated:
+        k = t.nuisances.index(far.nuisance)
+        for block in blocks(t):
+            nominal, up, down = (x[block.s, block.part] for x in (t.nominal, t.up[k], t.down[k]))
+            predicted = extrapolate(nominal, up, down, far.strength, split=block_split(t, k, block))
+            counts, covariance = far.counts[block.s, block.part], far.covariance[block.channel][block.s]
+            found = closure(nominal, predicted, counts, covariance)
+            said = "closes" if found.p_value >= CLOSES else "does not close"
+            numbers = {"strength": far.strength, **asdict(found)}
+            entries.append(Entry("closure", said, far.nuisance, block.channel, block.sample, numbers=numbers))
+    return entries
 
 
 def tested(t: Templates, pair: Pair, p_value: float) -> tuple[Tests, list[Entry]]:
