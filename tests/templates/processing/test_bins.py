@@ -44,7 +44,14 @@ def test_predictions_below_zero_are_found_at_three_sigma() -> None:
     nominal = np.array([[10.0, 100.0]])
     up, down = nominal * [0.6, 1.04], nominal * [1.4, 0.96]
     found = positivity(nominal, up, down, [norm_shape(nominal[0], up[0], down[0])])
-    assert {strength: bool(bad.any()) for strength, bad in found.items()} == {-3.0: False, -1.0: False, 1.0: False, 3.0: True}
+    assert {strength: bool(bad.any()) for strength, bad in found.items()} == {
+        -3.0: False,
+        -1.0: False,
+        1.0: False,
+        3.0: True,
+    }
     np.testing.assert_array_equal(found[3.0], [True, False])
     up, down = 0.6 * nominal, 1.4 * nominal
-    assert not any(bad.any() for bad in positivity(nominal, up, down, [norm_shape(nominal[0], up[0], down[0])]).values())
+    assert not any(
+        bad.any() for bad in positivity(nominal, up, down, [norm_shape(nominal[0], up[0], down[0])]).values()
+    )

@@ -40,6 +40,6 @@ def test_a_response_that_is_not_linear_is_found() -> None:
 
 def test_without_any_event_that_moves_otherwise_nothing_is_compared() -> None:
     nominal = np.full(3, 10.0)
-    found = closure(nominal, nominal, nominal + [0.0, 0.5, 0.0], np.zeros((3, 3)))
+    found = closure(nominal, nominal, np.array([10.0, 10.5, 10.0]), np.zeros((3, 3)))
     assert (found.chi2, found.ndf, found.p_value) == (0.0, 0, 1.0)
     assert found.largest == pytest.approx(0.05)

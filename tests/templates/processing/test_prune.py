@@ -30,7 +30,7 @@ def test_costs_are_those_of_dropping_one(seed: int) -> None:
     down = 2.0 * NOMINAL - up
     found = prune(NOMINAL, up, down, 0.0 * NOMINAL, 0, CHANNEL)
     k, c, s = 1, 1, 0
-    inside = CHANNEL == c
+    inside = c == CHANNEL
     less_up, less_down = up.copy(), down.copy()
     less_up[k, s, inside] = less_down[k, s, inside] = NOMINAL[s, inside]
     assert found.sigma_cost[k, c, s] == pytest.approx(abs(sigma(less_up, less_down) / sigma(up, down) - 1.0), abs=1e-9)

@@ -106,4 +106,6 @@ def test_what_is_not_significant_or_too_short_stays(nominal: np.ndarray, test: S
         made = smooth(nominal, delta, np.eye(len(nominal)), test, 0.05, how)
         assert made.done == said
         np.testing.assert_array_equal(made.delta, delta)
-    assert smooth(np.full(4, 10.0), np.array([0.0, 3.0, 0.0, 3.0]), np.eye(4), THERE, 0.05, "353qh").done == "353QH twice"
+    assert (
+        smooth(np.full(4, 10.0), np.array([0.0, 3.0, 0.0, 3.0]), np.eye(4), THERE, 0.05, "353qh").done == "353QH twice"
+    )

@@ -65,5 +65,5 @@ def test_same_side_asks_for_one_sign_and_both_errors() -> None:
     nominal, error = np.full(4, 10.0), np.zeros((2, 4, 2, 4))
     for side in range(2):
         error[side, range(4), side, range(4)] = 1.0
-    up, down = nominal + [2.0, 2.0, 2.0, -3.0], nominal + [1.5, -1.5, 0.5, -2.0]
+    up, down = np.array([12.0, 12.0, 12.0, 7.0]), np.array([11.5, 8.5, 10.5, 8.0])
     np.testing.assert_array_equal(same_side(nominal, up, down, error), [True, False, False, True])
