@@ -11,7 +11,21 @@ import sys
 from collections.abc import Sequence
 
 from shiftlab import __version__
-from shiftlab.cli import adopt, catalogue, events, lint, pretrain, record, simulate, split, study, validate
+from shiftlab.cli import (
+    adopt,
+    catalogue,
+    events,
+    fit,
+    impacts,
+    lint,
+    pretrain,
+    record,
+    simulate,
+    split,
+    study,
+    toys,
+    validate,
+)
 from shiftlab.cli.words import refuse
 from shiftlab.errors import ShiftlabError
 
@@ -60,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shiftlab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (study, pretrain, events, split, simulate, record, catalogue, lint, validate, adopt):
+    families = (study, pretrain, events, split, simulate, record, catalogue, lint, fit, impacts, toys, validate, adopt)
+    for family in families:
         family.add(commands, common)
     return parser

@@ -14,9 +14,22 @@ from matplotlib.patches import Patch
 
 from shiftlab.report.style import GREY, SAMPLE_COLOURS, WIDTH, drawn
 
-__all__ = ["ranked_nuisances", "template_figure"]
+__all__ = ["ranked_nuisances", "template_figure", "template_figures"]
 
 _UP, _DOWN = "#D55E00", "#0072B2"
+
+_ABREAST = 5
+"""Most channels side by side in one figure."""
+
+
+def template_figures(
+    rows: pd.DataFrame, nuisances: Sequence[str], labels: Mapping[str, str] | None = None
+) -> list[Figure]:
+    """Draw any number of channels, a few to a figure; an error that is not known (NaN) has no band."""
+    known = rows.fillna({name: 0.0 for name in ("nominal_error", "up_error", "down_error")})
+    channels = list(dict.fromkeys(rows["channel"]))
+    parts = [channels[i : i + _ABREAST] for i in range(0, len(channels), _ABREAST)]
+    return [template_figure(known[known["channel"].isin(part)], nuisances, labels) for part in parts]
 
 
 def ranked_nuisances(rows: pd.DataFrame) -> list[str]:
