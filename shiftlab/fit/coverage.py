@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +28,6 @@ def template_coverage(
     *,
     number: int = 1000,
     levels: Sequence[float] = LEVELS,
-    process: Callable[[Templates], Templates] | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Return the coverage of intervals of mu, templates fixed and templates redrawn.
@@ -49,19 +48,17 @@ def template_coverage(
         seed: of the data.
         number: toys of the parameters; the others are as many as ``redrawn``.
         levels: nominal coverages.
-        process: what is done to templates before the fit, to nature's and to all others alike.
         progress: show progress bars.
 
     Returns:
         One row per kind, interval and level; see ``coverage_rows``.
     """
-    change = process or _unchanged
-    whole = change(templates)
-    nature = likelihood(whole)
-    full, nominal = [], []
+    nature = likelihood(templates)
+    full: list[Likelihood | DataError] = []
+    nominal: list[Likelihood | DataError] = []
     for one in tqdm(redrawn, desc="redrawn templates", unit="set", disable=not progress, leave=False):
-        full.append(_likelihood(lambda one=one: change(one)))
-        nominal.append(_likelihood(lambda one=one: change(_nominal_only(templates, one))))
+        full.append(_likelihood(one))
+        nominal.append(_likelihood(_nominal_only(templates, one)))
     bare = [model if isinstance(model, DataError) else without_gammas(model) for model in full]
     found = {
         "parameters": toys(nature, number, seed, ratio=True, progress=progress),
@@ -107,19 +104,16 @@ def without_gammas(model: Likelihood) -> Likelihood:
     return replace(model, parameters=replace(model.parameters, fixed=fixed))
 
 
-def _unchanged(templates: Templates) -> Templates:
-    return templates
-
-
-def _likelihood(make: Callable[[], Templates]) -> Likelihood | DataError:
+def _likelihood(templates: Templates) -> Likelihood | DataError:
     """Return the likelihood of redrawn templates, or why they make none: a bin that no event is left in, say."""
     try:
-        return likelihood(make())
+        return likelihood(templates)
     except DataError as error:
         return error
 
 
 def _nominal_only(templates: Templates, one: Templates) -> Templates:
-    """Return ``one`` with the relative variations of ``templates``."""
+    """Return ``templates`` with the nominal of ``one``, its errors, and the relative variations that they had."""
     ratio = np.divide(one.nominal, templates.nominal, out=np.zeros_like(one.nominal), where=templates.nominal > 0.0)
-    return replace(one, up=templates.up * ratio, down=templates.down * ratio)
+    up, down = templates.up * ratio, templates.down * ratio
+    return replace(templates, nominal=one.nominal, variance=one.variance, events=one.events, up=up, down=down)

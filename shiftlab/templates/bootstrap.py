@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,13 @@ from shiftlab.bias.bootstrap import poisson_weights
 from shiftlab.errors import ConfigError, DataError, UnknownNameError
 from shiftlab.responses import Responses
 from shiftlab.templates.binning import bin_number
+from shiftlab.templates.build import templates as build
 from shiftlab.templates.histogram import ChannelEvents, channel_weights
 from shiftlab.templates.partition import Partition
+from shiftlab.templates.processing import ProcessingSettings
+from shiftlab.templates.processing.apply import process
 from shiftlab.templates.replicate import REPLICAS_AT_ONCE, Migrations, migrations
+from shiftlab.templates.settings import TemplateSettings
 from shiftlab.templates.templates import Templates
 from shiftlab.templates.variations import Variation, nominal_universe, variations
 
@@ -26,21 +30,29 @@ __all__ = ["Replicas", "bootstrap"]
 Floats = npt.NDArray[np.float64]
 
 
+_AS_SIMULATED: Final = ProcessingSettings(same_side="keep")
+"""Leaves the variations as they are."""
+
+
 @dataclass(frozen=True, eq=False)
 class Replicas:
     """Templates as other simulations of the same size would have given them.
 
     Attributes:
-        templates: the templates that were bootstrapped.
+        templates: the original, before the processing of the variations.
+        processing: what is done to the variations of each replica.
+        floor: whether bins that expect nothing are raised.
         numbers: number of each replica; that number of the bias's bootstrap draws the same vertices.
         nominal: (replica, sample, bin) expected events.
         variance: (replica, sample, bin) sum of squared weights, as that simulation would estimate it.
         events: (replica, sample, bin) simulated events.
-        up: (replica, nuisance, sample, bin) expected events at +1 sigma.
-        down: (replica, nuisance, sample, bin) expected events at -1 sigma.
+        up: (replica, nuisance, sample, bin) expected events at +1 sigma, before the processing.
+        down: (replica, nuisance, sample, bin) expected events at -1 sigma, before the processing.
     """
 
     templates: Templates
+    processing: ProcessingSettings
+    floor: bool
     numbers: range
     nominal: Floats
     variance: Floats
@@ -53,18 +65,21 @@ class Replicas:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Templates]:
-        """Yield the templates of each replica."""
-        return (self.one(i) for i in range(len(self)))
+        """Yield the templates of each replica, processed as the original's."""
+        return (process(self.one(i), self.processing, floor=self.floor) for i in range(len(self)))
 
     def one(self, position: int) -> Templates:
-        """Return the templates of one replica: bins, paired covariances and spectra to fit are the original's."""
+        """Return the templates of one replica before the processing.
+
+        Bins, paired covariances and spectra to fit are the original's.
+        """
         own = {name: getattr(self, name)[position] for name in ("nominal", "variance", "events", "up", "down")}
-        return replace(self.templates, **own)
+        return replace(self.templates, evaluated=(), **own)
 
     def covariance(self, up: float = 0.5, down: float = -0.5) -> Floats:
         """Return (nuisance, bin, bin): covariance of up * (up - nominal) + down * (down - nominal), all samples.
 
-        The closed form is ``covariance.variation_covariance``. The relative error of a variance is
+        The closed form is ``covariance.variation_covariance`` of ``templates``. The relative error of a variance is
         sqrt(2 / (replicas - 1)), where many events migrate.
         """
         middle = self.nominal[:, None]
@@ -90,7 +105,7 @@ def bootstrap(
 
     Args:
         responses: what ``templates`` was called with.
-        templates: its result for one arm and seed, before any processing of the variations.
+        templates: its result for one arm and seed.
         replicas: how many, or the numbers of those wanted, so that many can be worked through in parts.
         seed: of the bootstrap.
         renormalise: divide each sample by its own sum of generator weights, as a new simulation would be. Without,
@@ -100,31 +115,64 @@ def bootstrap(
     Raises:
         ConfigError: ``replicas`` is not positive.
         UnknownNameError: responses without the arm, seed or a channel of the templates.
-        DataError: the templates are not those of these responses, they were processed, or a replica draws no event of
-            a sample and so cannot be normalised.
+        DataError: the templates are not those of these responses, or a replica draws no event of a sample and so
+            cannot be normalised.
     """
     numbers = range(replicas) if isinstance(replicas, int) else replicas
     if not len(numbers):
         raise ConfigError(f"bootstrap: replicas = {replicas}; at least one is needed.")
-    pairs = variations(_dataset(responses, templates, templates.channels[0]), templates.recalibrate)
-    if tuple(v.name for v in pairs) != templates.nuisances:
-        raise DataError(
-            f"templates {templates.name}: their nuisances are not those of the responses; bootstrap templates before "
-            "they are processed, and process each replica."
-        )
-    count = len(templates.channels) * -(-len(numbers) // REPLICAS_AT_ONCE)
+    floor = templates.record["empty_bins"]["policy"] == "floor"
+    raw = _as_simulated(responses, templates, floor)
+    pairs = variations(_dataset(responses, raw, raw.channels[0]), raw.recalibrate)
+    count = len(raw.channels) * -(-len(numbers) // REPLICAS_AT_ONCE)
     with tqdm(total=count, desc="template bootstrap", unit="block", disable=not progress, leave=False) as bar:
         parts = []
-        for channel in templates.channels:
-            events = _events(_dataset(responses, templates, channel), templates, channel, pairs)
-            _compare(events, templates, channel)
+        for channel in raw.channels:
+            events = _events(_dataset(responses, raw, channel), raw, channel, pairs)
             blocks = []
             for start in range(0, len(numbers), REPLICAS_AT_ONCE):
                 blocks.append(_replicate(events, pairs, numbers[start : start + REPLICAS_AT_ONCE], seed, renormalise))
                 bar.update()
             parts.append({name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]})
     joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
-    return Replicas(templates, numbers, **joined)
+    return Replicas(raw, templates.processing, floor, numbers, **joined)
+
+
+def _as_simulated(responses: Responses, templates: Templates, floor: bool) -> Templates:
+    """Return the templates before the processing, made again by their own record.
+
+    Raises:
+        DataError: they cannot be made again of these responses.
+    """
+    record, rule = templates.record, templates.record["partition"]
+    apart = record["overlap"] == "partition"
+    settings = TemplateSettings(
+        shares=rule["shares"] if apart else None,
+        overlap=record["overlap"],
+        holdout=rule["held_out_fraction"],
+        partition_seed=rule["seed"],
+        minimum_effective=0.0,  # the edges are already those of the joined bins
+        signal=templates.signal,
+        processing=_AS_SIMULATED,
+    )
+    made = build(
+        responses,
+        arm=templates.arm,
+        seed=templates.seed,
+        recalibrate=templates.recalibrate,
+        exposure=record["exposure"],
+        edges=templates.edges,
+        settings=settings,
+    )[templates.arm, templates.seed]
+    again = process(made, templates.processing, floor=floor)
+    for name in ("nominal", "up", "down"):
+        wanted, found = getattr(templates, name), getattr(again, name)
+        if wanted.shape != found.shape or not np.allclose(found, wanted, rtol=1e-9, atol=1e-9 * wanted.max(initial=0)):
+            raise DataError(
+                f"templates {templates.name}: '{name}' is not that of the responses; give the responses that they "
+                "were made of, and templates as they were made."
+            )
+    return made
 
 
 def _dataset(responses: Responses, templates: Templates, channel: str) -> xr.Dataset:
@@ -163,9 +211,10 @@ def _events(data: xr.Dataset, templates: Templates, channel: str, pairs: tuple[V
     """Return the events that are in the templates of one channel, by the templates' own record."""
     rule = templates.record["partition"]
     names, shares = tuple(rule["shares"]), tuple(rule["shares"].values())
-    partition = Partition(names, shares, rule["held_out_fraction"], rule["seed"])
+    overlap = templates.record["overlap"] == "propagation"
+    partition = Partition(names, shares, rule["held_out_fraction"], rule["seed"], overlap=overlap)
     uid, sample = data["vertex_uid"].values.astype(np.int64), data["sample"].values.astype(np.str_)
-    part = (partition.channel(uid) == names.index(channel)) & ~partition.held_out(uid)
+    part = partition.looks(channel, uid) & ~partition.held_out(uid)
     generator = data["weight"].values.astype(np.float64)
     exposure, share = templates.record["exposure"], shares[names.index(channel)]
     weight, _ = channel_weights(generator, sample, part, exposure, share)
@@ -192,17 +241,6 @@ def _events(data: xr.Dataset, templates: Templates, channel: str, pairs: tuple[V
         totals=totals,
         position={universe: i for i, universe in enumerate(chosen)},
     )
-
-
-def _compare(events: _Events, templates: Templates, channel: str) -> None:
-    """Refuse responses that are not those of the templates: weights of 1 give the templates themselves."""
-    found = events.yields.replicas(np.ones((len(events.vertex), 1), dtype=np.float32))[0, :, 0]
-    wanted = templates.nominal[:, templates.slice(channel)].ravel()
-    if not np.allclose(found, wanted, rtol=1e-9, atol=1e-9 * wanted.max(initial=0.0)):
-        raise DataError(
-            f"{events.where}: its nominal is not that of the responses; give the responses that it was made of, and "
-            "templates before they are processed."
-        )
 
 
 def _replicate(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from shiftlab.errors import ConfigError, DataError
 from shiftlab.fit.likelihood.covariance import covariances
 from shiftlab.fit.likelihood.impacts import target_of
-from shiftlab.fit.likelihood.minimise import CONVERGED, Minima
+from shiftlab.fit.likelihood.minimise import CONVERGED, FAILED, Minima
 from shiftlab.fit.likelihood.model import Likelihood
 from shiftlab.fit.likelihood.objective import Spectra
 from shiftlab.fit.likelihood.rates import expected
@@ -232,8 +232,16 @@ def template_toys(
 def _refused(nature: Likelihood, data: Spectra, reason: str) -> _Part:
     """Return a failed toy."""
     nan = np.full(1, np.nan)
-    values = np.full(data.centre.shape, np.nan)
-    return _Part(Minima(values, nan, nan, nan, np.zeros(1, dtype=np.int64), ("failed",), (reason,)), nan, nan)
+    found = Minima(
+        parameters=np.full(data.centre.shape, np.nan),
+        deviance=nan,
+        distance=nan,
+        gradient=np.full((1, nature.outer.size), np.nan),
+        status=(FAILED,),
+        reason=(reason,),
+        iterations=np.zeros(1, dtype=np.int64),
+    )
+    return _Part(found, nan, nan)
 
 
 class _Part(NamedTuple):
