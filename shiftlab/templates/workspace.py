@@ -152,6 +152,7 @@ def sidecar(templates: Templates) -> dict[str, Any]:
             }
             for row in templates.constraints().itertuples()
         },
+        "variation_errors": _variation_errors(templates),
         "findings": [finding.as_dict() for finding in templates.findings],
         "observations": {
             name: {
@@ -163,6 +164,21 @@ def sidecar(templates: Templates) -> dict[str, Any]:
             for name, o in templates.observations.items()
         },
         "versions": versions(),
+    }
+
+
+def _variation_errors(templates: Templates) -> dict[str, Any]:
+    """Return by nuisance, channel and side, (bin,): paired Monte Carlo error of the shift, summed over samples."""
+    sides = {"up": templates.up_variance, "down": templates.down_variance}
+    return {
+        nuisance: {
+            channel: {
+                side: np.sqrt(variance[k, :, templates.slice(channel)].sum(axis=0)).tolist()
+                for side, variance in sides.items()
+            }
+            for channel in templates.channels
+        }
+        for k, nuisance in enumerate(templates.nuisances)
     }
 
 
