@@ -167,7 +167,7 @@ def _write(
     from shiftlab.report.template_figures import template_figures
     from shiftlab.report.workspace_figures import correlation_figure, pull_impact_figure, scan_figure
 
-    correlation = _correlation(found)
+    correlation = _correlation(found, poi)
     kinds = dict(zip(table["name"], table["kind"], strict=True))
     held = poi is None or bool(found.held[found.model.parameters.index(poi)])
     impacts = None if held else impact_table(found, poi=poi, refits=_SHOWN)
@@ -196,15 +196,18 @@ def _write(
         write(figure, given.out / (f"templates_{number}.png" if number > 1 else "templates.png"))
 
 
-def _correlation(found: Fitted) -> pd.DataFrame:
-    """Return post-fit correlations of all parameters that moved."""
+def _correlation(found: Fitted, poi: str | None) -> pd.DataFrame:
+    """Return post-fit correlations of all parameters that moved, that of interest first, those of single bins last."""
     import numpy as np
     import pandas as pd
 
     covariance = found.full_covariance
-    free = np.flatnonzero(np.diag(covariance) > 0.0)
+    p = found.model.parameters
+    last = np.isin(np.arange(len(p)), p.of_kind("staterror", "shapesys"))
+    order = np.lexsort((last, [name != poi for name in p.names]))
+    free = order[np.diag(covariance)[order] > 0.0]
     error = np.sqrt(np.diag(covariance)[free])
-    names = [found.model.parameters.names[i] for i in free]
+    names = [p.names[i] for i in free]
     return pd.DataFrame(covariance[np.ix_(free, free)] / np.outer(error, error), index=names, columns=names)
 
 

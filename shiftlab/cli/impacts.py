@@ -146,7 +146,8 @@ def _lines(
     ratio = found.error(poi) / parts.variance**0.5 - 1.0
     if abs(ratio) > 0.01:
         lines.append(
-            f"the fit's error is {ratio:+.1%} off this total: it is of the data seen, the components are of those expected"
+            f"the fit's error is {ratio:+.1%} off this total: it is that of the data seen, the total that of the data "
+            "expected at the best fit"
         )
     if len(grouped):
         cells = [["groups", "sum of squares", "σ lost by fixing", ""]]

@@ -87,7 +87,7 @@ def _toys(given: argparse.Namespace) -> int:
 
 def _value(word: str, opened: Opened) -> tuple[int, float]:
     p = opened.model.parameters
-    name, equals, text = word.partition("=")
+    name, _, text = word.partition("=")
     index = p.index(name)
     try:
         value = float(text)

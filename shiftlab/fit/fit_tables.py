@@ -1,4 +1,4 @@
-"""Tables of one fitted workspace: likelihood scans, rates before and after the fit, and variations with their errors."""
+"""Tables of one fitted workspace: likelihood scans, rates before and after the fit, variations with their errors."""
 
 from __future__ import annotations
 

@@ -68,9 +68,10 @@ def pull_impact_figure(parameters: pd.DataFrame, impacts: pd.DataFrame, poi: str
 
 def _impact(axes: Axes, row: object) -> None:
     y = row.y  # type: ignore[attr-defined]
-    for value, colour in ((row.up, _UP), (row.down, _DOWN)):  # type: ignore[attr-defined]
+    # One above the other, so that both are seen where they go the same way.
+    for value, colour, step in ((row.up, _UP, -0.17), (row.down, _DOWN, 0.17)):  # type: ignore[attr-defined]
         if np.isfinite(value):
-            axes.barh(y, value, height=0.62, color=colour, alpha=0.75, linewidth=0)
+            axes.barh(y + step, value, height=0.34, color=colour, linewidth=0)
     if row.one_sided:  # type: ignore[attr-defined]
         axes.text(0.995, y, "one-sided", transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=6.5)
     else:
@@ -80,8 +81,8 @@ def _impact(axes: Axes, row: object) -> None:
 def _pull_handles(flagged: bool, impacts: pd.DataFrame) -> list[Patch | Line2D]:
     handles: list[Patch | Line2D] = [
         Line2D([], [], marker="o", color="k", markersize=4, label="pull and post-fit σ"),
-        Patch(color=_UP, alpha=0.75, label="refit at +1 post-fit σ"),
-        Patch(color=_DOWN, alpha=0.75, label="refit at −1 post-fit σ"),
+        Patch(color=_UP, label="refit at +1σ"),
+        Patch(color=_DOWN, label="refit at −1σ"),
         Line2D([], [], linestyle="", marker="|", color="k", markersize=9, markeredgewidth=1.3, label="closed form"),
     ]
     if flagged:
