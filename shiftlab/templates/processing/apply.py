@@ -38,10 +38,11 @@ def process(t: Templates, settings: ProcessingSettings, *, floor: bool = False) 
         ConfigError: a correlation that does not exist.
         DataError: two nuisances would have one name.
     """
+    known = dict.fromkeys(name for pair in unpack(t) for name in (pair.nuisance, pair.origin))
     for key in ("shape_only", "correlate"):
         for name in getattr(settings, key):
-            if name not in t.nuisances:
-                raise UnknownNameError(f"nuisance (templates.processing.{key})", name, t.nuisances)
+            if name not in known:
+                raise UnknownNameError(f"nuisance (templates.processing.{key})", name, known)
     entries = _joined(t)
     entries += closures(t)
     raw = {pair.name: tested(t, pair, settings.significance) for pair in unpack(t)}
@@ -57,7 +58,7 @@ def process(t: Templates, settings: ProcessingSettings, *, floor: bool = False) 
             if settings.smooth != "none":
                 part, found = smoothed(t, part, raw[part.origin][0], settings)
                 entries += found
-            if part.origin in settings.shape_only:
+            if {part.origin, part.nuisance} & set(settings.shape_only):
                 part, found = without_yield(t, part, settings.norm_scope)
                 entries += found
             divided, found = correlated(t, part, settings)

@@ -29,6 +29,7 @@ class Pair:
     Attributes:
         name: of the nuisance.
         origin: of the variation that it comes from.
+        nuisance: of the detector, which several throws of a frozen map share.
         up: (sample, bin) at +1 sigma.
         down: (sample, bin) at -1 sigma.
         covariance: by channel, (sample, side, bin, side, bin) paired covariance of the shifts.
@@ -40,6 +41,7 @@ class Pair:
 
     name: str
     origin: str
+    nuisance: str
     up: Floats
     down: Floats
     covariance: Mapping[str, Floats]
@@ -110,8 +112,16 @@ def channel_numbers(t: Templates) -> Ints:
 
 def unpack(t: Templates) -> list[Pair]:
     """Return one pair per nuisance."""
+    known = t.record.get("variations", {})
     return [
-        Pair(name, name, t.up[k], t.down[k], {channel: t.covariance[channel][k] for channel in t.channels})
+        Pair(
+            name,
+            name,
+            str(known.get(name, {}).get("nuisance", name)),
+            t.up[k],
+            t.down[k],
+            {channel: t.covariance[channel][k] for channel in t.channels},
+        )
         for k, name in enumerate(t.nuisances)
     ]
 

@@ -73,7 +73,8 @@ class ProcessingSettings:
         prune_each: largest relative change of sigma of mu, and of the bias in units of that sigma, of one that is
             dropped.
         prune_total: largest sum over all that are dropped.
-        correlate: by nuisance, how it is correlated; the others are shared.
+        correlate: by nuisance, how it is correlated; the others are shared. Here and in ``shape_only`` the name of a
+            frozen map's nuisance stands for all its throws.
 
     Raises:
         ConfigError: a value that is not allowed.

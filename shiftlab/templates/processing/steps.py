@@ -110,7 +110,7 @@ def correlated(t: Templates, pair: Pair, settings: ProcessingSettings) -> tuple[
         ConfigError: a correlation that does not exist, or groups that do not cover the channels (samples).
         UnknownNameError: a group holds what does not exist.
     """
-    how = settings.correlate.get(pair.origin)
+    how = settings.correlate.get(pair.origin, settings.correlate.get(pair.nuisance))
     if how is None or how.scheme == "shared":
         return [pair], []
     turned = rotation(how, t.channels, t.samples)

@@ -217,6 +217,13 @@ def test_the_workspace_predicts_the_templates_in_every_scope(
         np.testing.assert_allclose(model.expected(values), wanted, rtol=1e-10)
 
 
+def test_a_frozen_map_goes_by_one_name_for_all_its_throws(responses: Responses) -> None:
+    made = make(responses, ProcessingSettings(correlate={"gain_spread": Correlation("per_sample")}))
+    assert [name for name in made.nuisances if name.startswith("gain_spread_2")] == [
+        f"gain_spread_2__{sample}" for sample in made.samples
+    ]
+
+
 def test_a_shape_only_variation_keeps_the_yield(responses: Responses, built: Templates) -> None:
     made = make(responses, ProcessingSettings(shape_only=("gain_scale",), norm_scope="sample"))
     k = made.nuisances.index("gain_scale")
