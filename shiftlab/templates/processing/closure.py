@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shiftlab.templates.processing.significance import pseudo_inverse
+from shiftlab.templates.processing.significance import probability, pseudo_inverse
 
 __all__ = ["Closure", "closure", "closure_covariance"]
 
@@ -47,11 +47,8 @@ def closure(nominal: Floats, predicted: Floats, evaluated: Floats, covariance: F
     Only what the covariance knows of is compared: where no event moved otherwise than twice as far, there is no error
     to compare a difference with (the norm's exponential differs from the straight line there, for one).
     """
-    from scipy.stats import chi2
-
     rest = evaluated - predicted
     inverse, ndf = pseudo_inverse(covariance)
     value = float(rest @ inverse @ rest)
     relative = np.divide(rest, nominal, out=np.zeros_like(rest), where=nominal > 0.0)
-    p_value = float(chi2.sf(value, ndf)) if ndf else 1.0
-    return Closure(value, ndf, p_value, float(np.abs(relative).max(initial=0.0)))
+    return Closure(value, ndf, probability(value, ndf), float(np.abs(relative).max(initial=0.0)))

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Significance", "chi_square", "pseudo_inverse", "significance"]
+__all__ = ["Significance", "chi_square", "probability", "pseudo_inverse", "significance"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,8 +53,6 @@ def chi_square(delta: Floats, covariance: Floats) -> tuple[float, int, float]:
     The sum over events x of x x^T has Delta, the sum over x, in its range, so that no part of a paired shift is lost
     where the rank is below n. With few moved events chi2 is at most their number, so the test is conservative.
     """
-    from scipy.stats import chi2
-
     if not delta.any():
         return 0.0, 0, 1.0
     inverse, rank = pseudo_inverse(covariance)
@@ -62,7 +60,14 @@ def chi_square(delta: Floats, covariance: Floats) -> tuple[float, int, float]:
     if float(np.abs(outside).max()) > 1e-6 * float(np.abs(delta).max()):
         return float("inf"), rank, 0.0
     value = float(delta @ inverse @ delta)
-    return value, rank, float(chi2.sf(value, rank))
+    return value, rank, probability(value, rank)
+
+
+def probability(chi2: float, ndf: int) -> float:
+    """Return the probability of a larger chi2 of ``ndf`` degrees of freedom; 1 where there are none."""
+    from scipy.special import gammaincc
+
+    return float(gammaincc(0.5 * ndf, 0.5 * chi2)) if ndf else 1.0
 
 
 def significance(nominal: Floats, up: Floats, down: Floats, covariance: Floats) -> Significance:

@@ -38,10 +38,45 @@ class Smoothed:
     numbers: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class _Modes:
+    """Directions V in which weight and penalty are both diagonal: V^T W V = share, V^T D^T D V = (1 - share) / scale.
+
+    Attributes:
+        forward: (bin, mode), V.
+        back: (mode, bin), its inverse on the range.
+        share: (mode,) d; 1 where only the weight acts, 0 where only the penalty does.
+        scale: penalty at which weight and penalty count alike.
+    """
+
+    forward: Floats
+    back: Floats
+    share: Floats
+    scale: float
+
+    def kept(self, penalty: Floats) -> Floats:
+        """Return (…, mode): the part of each mode that is left; ``penalty`` is (…, 1), and not 0."""
+        strength = penalty / self.scale
+        return np.asarray(self.share / (self.share + strength * (1.0 - self.share)))
+
+
+def _modes(weight: Floats) -> _Modes:
+    bins = len(weight)
+    difference = np.diff(np.eye(bins), n=2, axis=0)
+    scale = float(np.trace(weight)) / bins
+    both = weight + scale * (difference.T @ difference)
+    values, vectors = np.linalg.eigh(both)
+    seen = values > 1e-12 * values.max()
+    root = vectors[:, seen] / np.sqrt(values[seen])
+    share, turn = np.linalg.eigh(root.T @ weight @ root)
+    forward = root @ turn
+    return _Modes(forward, forward.T @ both, np.clip(share, 0.0, 1.0), scale)
+
+
 def smoothing_matrix(weight: Floats, penalty: float) -> Floats:
-    """Return H (bin, bin) = (W + penalty D^T D)^-1 W, D the second differences of neighbouring bins."""
-    difference = np.diff(np.eye(len(weight)), n=2, axis=0)
-    return np.asarray(np.linalg.lstsq(weight + penalty * (difference.T @ difference), weight, rcond=None)[0])
+    """Return H (bin, bin) = (W + penalty D^T D)^-1 W, D the second differences of neighbouring bins; penalty > 0."""
+    modes = _modes(weight)
+    return np.asarray((modes.forward * modes.kept(np.array([penalty]))) @ modes.back)
 
 
 def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
@@ -59,12 +94,16 @@ def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
     """
     relative, bins = delta / nominal, len(nominal)
     weight, rank = pseudo_inverse(covariance / np.outer(nominal, nominal))
-    scale = float(np.trace(weight)) / bins
-    if scale <= 0.0:
+    if not weight.any():
         return Smoothed(delta.copy(), np.eye(bins), "no covariance: not smoothed", {})
-    tried = [(_score(smoothing_matrix(weight, x * scale), weight, relative, rank), x * scale) for x in _PENALTIES]
-    penalty = min(tried, key=lambda one: one[0])[1]
-    matrix = smoothing_matrix(weight, penalty)
+    modes = _modes(weight)
+    kept = modes.kept(_PENALTIES[:, None] * modes.scale)
+    missed = ((1.0 - kept) * (modes.back @ relative)) ** 2 @ modes.share
+    free = rank - kept.sum(axis=1)
+    score = np.divide(missed, free**2, out=np.full_like(free, np.inf), where=free > 1e-6 * rank)
+    best = int(score.argmin())
+    penalty = float(_PENALTIES[best] * modes.scale)
+    matrix = (modes.forward * kept[best]) @ modes.back
     fitted = matrix @ relative
     effective, rest = float(np.trace(matrix)), relative - fitted
     numbers = {
@@ -75,12 +114,6 @@ def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
         **_information(nominal, delta, nominal * fitted),
     }
     return Smoothed(nominal * fitted, nominal[:, None] * matrix / nominal, "penalised", numbers)
-
-
-def _score(matrix: Floats, weight: Floats, relative: Floats, rank: int) -> float:
-    rest = relative - matrix @ relative
-    free = rank - float(np.trace(matrix))
-    return rank * float(rest @ weight @ rest) / free**2 if free > 1e-6 * rank else float("inf")
 
 
 def _information(nominal: Floats, raw: Floats, smoothed: Floats) -> dict[str, float]:

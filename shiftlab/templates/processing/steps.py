@@ -72,7 +72,7 @@ def smoothed(t: Templates, pair: Pair, tests: Tests, settings: ProcessingSetting
         ]
         linear = [np.eye(len(nominal)) if one.matrix is None else one.matrix for one in found]
         both = np.stack(linear)
-        moved = np.einsum("pbx,pxqy,qcy->pbqc", both, covariance, both)
+        moved = np.einsum("pbqy,qcy->pbqc", np.einsum("pbx,pxqy->pbqy", both, covariance), both)
         wanted = nominal + np.stack([one.delta for one in found])
         kept = np.maximum(wanted, 0.0)
         sketch.put(block, Sides(kept[0], kept[1], moved))
