@@ -23,6 +23,7 @@ from shiftlab.cli import (
     simulate,
     split,
     study,
+    templates,
     toys,
     validate,
 )
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shiftlab {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    families = (study, pretrain, events, split, simulate, record, catalogue, lint, fit, impacts, toys, validate, adopt)
-    for family in families:
+    made = (study, pretrain, events, split, simulate, record, catalogue, adopt)
+    for family in (*made, templates, lint, fit, impacts, toys, validate):
         family.add(commands, common)
     return parser

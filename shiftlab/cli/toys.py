@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def _toys(given: argparse.Namespace) -> int:
         folder=None if given.out is None else given.out / "toys",
         identity=_identity(opened, found),
         fresh=given.fresh,
-        progress=True,
+        progress=sys.stderr.isatty(),
     )
     result = _result(given, opened, found, made)
     if given.json:

@@ -66,7 +66,7 @@ def parameter_table(fitted: Fitted) -> pd.DataFrame:
     free = (table["status"] != "fixed") & table["prefit"].notna()
     pulled = free & (table["pull"].abs() > PULLED)
     tight = free & (table["constraint"] < CONSTRAINED)
-    words = [" and ".join(w for w, on in (("pulled", p), ("constrained", c)) if on) for p, c in zip(pulled, tight, strict=True)]
+    words = np.select([pulled & tight, pulled, tight], ["pulled and constrained", "pulled", "constrained"], "")
     return table.assign(
         flag=words,
         pull_channel=pull_channel,
