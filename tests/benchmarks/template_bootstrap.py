@@ -24,7 +24,7 @@ TASKS, UNIVERSES, EVENTS, BINS = 6, 61, 20_000, 20
 
 
 def observables(events: int, spread: float) -> Floats:
-    """Return float32 (task, universe, event): every universe moves a value by ``spread`` of a bin's width, on average."""
+    """Return float32 (task, universe, event): universes move values by ``spread`` of a bin on average."""
     rng = np.random.default_rng(0)
     base = rng.uniform(0.0, BINS, size=(TASKS, 1, events)).astype(np.float32)
     shift = rng.normal(size=(TASKS, UNIVERSES, events)).astype(np.float32) * np.float32(spread * np.sqrt(np.pi / 2))
@@ -100,7 +100,10 @@ def main() -> None:
             times.append((taken, single, double))
         best = np.array(times).min(axis=0)
         ratios = [float(np.median([t[0] / t[i] for t in times])) for i in (1, 2)]
-        print(f"{moved:>10.1%}{best[0]:>11.2f}{best[1]:>13.2f}{best[2]:>13.2f}{ratios[0]:>11.2f}{ratios[1]:>11.2f}", flush=True)
+        print(
+            f"{moved:>10.1%}{best[0]:>11.2f}{best[1]:>13.2f}{best[2]:>13.2f}{ratios[0]:>11.2f}{ratios[1]:>11.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

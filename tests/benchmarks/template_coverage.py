@@ -109,7 +109,7 @@ def synthetic(toys: int) -> pd.DataFrame:
     """Return the table of the synthetic case."""
     tables = []
     for paired in (True, False):
-        for ratio in (1.0, 3.0, 10.0):
+        for ratio in (1.0, 4.0):
             rng = np.random.default_rng(1)
             first = simulate(rng, ratio, paired)
             one = made(first)
@@ -133,14 +133,15 @@ def _short(table: pd.DataFrame) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--toys", type=int, default=500)
+    parser.add_argument("--toys", type=int, default=300)
     parser.add_argument("--responses", type=Path, help="responses.h5 of a finished run")
+    parser.add_argument("--arm", help="only this arm of the run")
     chosen = parser.parse_args()
     if chosen.responses is None:
         synthetic(chosen.toys)
         return
     responses = Responses.load(chosen.responses)
-    for one in templates(responses, seed=responses.seeds[0]).values():
+    for one in templates(responses, arm=chosen.arm, seed=responses.seeds[0]).values():
         for renormalise in (True, False):
             redrawn = bootstrap(responses, one, replicas=chosen.toys, seed=1, renormalise=renormalise)
             table = template_coverage(one, redrawn, 1, number=chosen.toys)
