@@ -10,6 +10,7 @@ from shiftlab.cli.fitting import (
     add_words,
     fitted,
     header,
+    number,
     open_given,
     plain,
     poi_of,
@@ -99,13 +100,14 @@ def _lines(opened: Opened, found: Fitted, poi: str | None, result: dict[str, Any
     if poi is not None:
         best = result["poi"]
         ends = [f"{best[side] - best['value']:+.3g}" for side in ("lower", "upper") if best[side] is not None]
-        profile = f"  (-2 ln L rises by 1 at {' and '.join(ends)})" if ends else ""
+        bound = "" if len(ends) == 2 else "; the other end is a bound"
+        profile = f"  (-2 ln L rises by 1 at {' and '.join(ends)}{bound})" if ends else ""
         lines.append(f"{poi} = {best['value']:.4g} ± {best['error']:.3g}{profile}")
     if opened.expects:
         lines.append("goodness of fit: nothing is tested by Asimov data")
     elif found.ndf > 0:
         lines.append(
-            f"goodness of fit: {found.goodness:.4g} for {found.ndf} degrees of freedom, p = {found.p_value:.3g}"
+            f"goodness of fit: {found.goodness:.4g} for {number(found.ndf, 'degree')} of freedom, p = {found.p_value:.3g}"
         )
     else:
         lines.append("goodness of fit: as many free parameters as bins, nothing is tested")
@@ -126,14 +128,12 @@ def _lines(opened: Opened, found: Fitted, poi: str | None, result: dict[str, Any
         ]
         cells.append([str(row.name), *numbers, _remark(row, opened)])
     quiet, tight = len(table) - len(main), int((binwise & table["flag"].str.contains("constrained")).sum())
-    more = [f"and {quiet} Monte Carlo parameters of single bins that are not pulled"] if quiet else []
+    more = [f"and {number(quiet, 'parameter')} of single bins (Monte Carlo statistics), not pulled"] if quiet else []
     if tight:
-        more.append(f"in {_bins(tight)} the data know the rate better than the simulation does (constraint below 0.7)")
+        more.append(
+            f"in {number(tight, 'bin')} the data know the rate better than the simulation does (constraint below 0.7)"
+        )
     return [*lines, "", *rows(cells), *more]
-
-
-def _bins(count: int) -> str:
-    return f"{count} bin{'' if count == 1 else 's'}"
 
 
 def _optional(value: float, form: str) -> str:

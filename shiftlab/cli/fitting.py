@@ -22,6 +22,7 @@ __all__ = [
     "add_words",
     "fitted",
     "header",
+    "number",
     "open_given",
     "plain",
     "poi_of",
@@ -71,7 +72,8 @@ def open_given(given: argparse.Namespace) -> Opened:
         raise ConfigError("--patch NAME and --patchset FILE are wanted together.")
     if given.out is not None and given.out.exists() and not given.out.is_dir():
         raise ConfigError(f"--out {given.out} is a file; a folder is wanted.")
-    found = list(documents(given.workspace))
+    inside = given.workspace / "workspace.json"
+    found = list(documents(inside if inside.is_file() else given.workspace))
     if len(found) > 1:
         listed = ", ".join(one.name for one in found[:4])
         raise ConfigError(f"{given.workspace} holds {len(found)} workspaces; name one of them: {listed}, ...")
@@ -137,9 +139,14 @@ def header(opened: Opened) -> str:
     if opened.what == "data" and opened.expects:
         said = "its observations, which are Asimov data"
     return (
-        f"{opened.name}: measurement {model.name}, {len(model.channels)} channels, {model.bins} bins, "
-        f"{len(model.parameters)} parameters; fitted to {said}"
+        f"{opened.name}: measurement {model.name}, {number(len(model.channels), 'channel')}, "
+        f"{number(model.bins, 'bin')}, {number(len(model.parameters), 'parameter')}; fitted to {said}"
     )
+
+
+def number(count: int, noun: str) -> str:
+    """Return ``1 bin`` or ``3 bins``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -10,6 +10,7 @@ from shiftlab.cli.fitting import (
     add_words,
     fitted,
     header,
+    number,
     open_given,
     plain,
     poi_of,
@@ -136,7 +137,7 @@ def _lines(
         cells.append([row.name, signed(row.up), signed(row.down), closed, signed(row.component), remark])
     lines += rows(cells)
     if given.top and len(ranked) > given.top:
-        lines.append(f"and {len(ranked) - given.top} smaller ones (--top 0 shows all)")
+        lines.append(f"and {number(len(ranked) - given.top, 'smaller one')} (--top 0 shows all)")
     table = parts.table()
     shares = [["components", f"σ({poi})", "of the variance"]]
     for row in table[table["group"] == "group"].itertuples():

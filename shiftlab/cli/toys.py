@@ -187,6 +187,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"{100 * one['level']:.4g}% interval, {one['interval']}: holds the truth in "
             f"{100 * one['coverage']:.1f} ± {100 * one['error']:.1f} % of {one['toys']} toys"
+            + ("" if one["interval"] != "best fit ± error" or not status["at bound"] else " (none at a bound)")
             + (": DOES NOT COVER as claimed" if off else "")
         )
     lines.append(_goodness(result["goodness"]))
