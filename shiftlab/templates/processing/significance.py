@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Significance", "chi_square", "probability", "pseudo_inverse", "significance"]
+__all__ = ["Significance", "chi_square", "full_inverse", "probability", "pseudo_inverse", "significance"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +45,13 @@ def pseudo_inverse(covariance: Floats) -> tuple[Floats, int]:
     values, vectors = np.linalg.eigh(covariance)
     kept = values > _RANK * max(float(values.max(initial=0.0)), np.finfo(np.float64).tiny)
     return (vectors[:, kept] / values[kept]) @ vectors[:, kept].T, int(kept.sum())
+
+
+def full_inverse(covariance: Floats) -> Floats:
+    """Return the inverse of (n, n), not zero, with the smallest positive eigenvalue in place of those that are zero."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > _RANK * float(values.max())
+    return np.asarray((vectors / np.where(kept, values, values[kept].min())) @ vectors.T)
 
 
 def chi_square(delta: Floats, covariance: Floats) -> tuple[float, int, float]:

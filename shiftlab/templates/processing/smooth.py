@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shiftlab.templates.processing.significance import Significance, pseudo_inverse
+from shiftlab.templates.processing.significance import Significance, full_inverse, pseudo_inverse
 
 __all__ = ["Smoothed", "penalised", "smooth", "smoothing_matrix"]
 
@@ -82,8 +82,9 @@ def smoothing_matrix(weight: Floats, penalty: float) -> Floats:
 def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
     """Smooth y = Delta / nominal by minimising (y - f)^T W (y - f) + penalty sum (second differences of f)^2.
 
-    W is the inverse of Cov(y), on its range; bins in which no event moved tell nothing and follow their neighbours.
-    The penalty minimises generalised cross-validation, n (y - f)^T W (y - f) / (n - tr H)^2 (Craven and Wahba 1979).
+    W is the inverse of Cov(y). Directions in which no event moved have no variance of their own; they count as known as
+    well as the best known one, so that a bin that nothing entered or left is not moved by its neighbours alone. The
+    penalty minimises generalised cross-validation, n (y - f)^T W (y - f) / (n - tr H)^2 (Craven and Wahba 1979).
     Bins count as equally spaced. Cross-validation of few bins follows the noise at times: of straight lines with
     correlated noise 22% with 6 bins, and 8% with 12, kept nine tenths of their parameters (300 draws each).
 
@@ -93,14 +94,14 @@ def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
         covariance: (bin, bin) paired covariance of ``delta``.
     """
     relative, bins = delta / nominal, len(nominal)
-    weight, rank = pseudo_inverse(covariance / np.outer(nominal, nominal))
-    if not weight.any():
+    if not covariance.any():
         return Smoothed(delta.copy(), np.eye(bins), "no covariance: not smoothed", {})
+    weight = nominal[:, None] * full_inverse(covariance) * nominal
     modes = _modes(weight)
     kept = modes.kept(_PENALTIES[:, None] * modes.scale)
     missed = ((1.0 - kept) * (modes.back @ relative)) ** 2 @ modes.share
-    free = rank - kept.sum(axis=1)
-    score = np.divide(missed, free**2, out=np.full_like(free, np.inf), where=free > 1e-6 * rank)
+    free = bins - kept.sum(axis=1)
+    score = np.divide(missed, free**2, out=np.full_like(free, np.inf), where=free > 1e-6 * bins)
     best = int(score.argmin())
     penalty = float(_PENALTIES[best] * modes.scale)
     matrix = (modes.forward * kept[best]) @ modes.back
@@ -108,7 +109,7 @@ def penalised(nominal: Floats, delta: Floats, covariance: Floats) -> Smoothed:
     effective, rest = float(np.trace(matrix)), relative - fitted
     numbers = {
         "chi2": float(rest @ weight @ rest),
-        "ndf": rank - effective,
+        "ndf": bins - effective,
         "effective_parameters": effective,
         "penalty": penalty,
         **_information(nominal, delta, nominal * fitted),

@@ -82,6 +82,14 @@ def test_smoothing_brings_a_noisy_line_closer_to_the_truth_and_takes_fake_inform
     assert fake[1] < 0.3 * fake[0]
 
 
+def test_a_bin_that_nothing_entered_or_left_is_not_carried_away() -> None:
+    """Twenty events go from the first bin to the second; a straight line through both would put -60 in the fourth."""
+    nominal, moved = np.full(4, 100.0), np.array([20.0, -20.0, 0.0, 0.0])
+    made = penalised(nominal, moved, np.outer(moved, moved) / 20.0)
+    assert abs(made.delta[3]) < 10.0
+    assert made.delta.sum() == pytest.approx(0.0, abs=1e-6)
+
+
 def test_covariances_go_with_the_matrix() -> None:
     """What the matrix makes of raw shifts is the smoothed shift, in events."""
     rng = np.random.default_rng(2)
