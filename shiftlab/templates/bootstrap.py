@@ -283,4 +283,4 @@ def _factors(events: _Events, drawn: npt.NDArray[np.float32], numbers: range) ->
             f"({int((events.totals[s] > 0.0).sum())} vertices are simulated), so it cannot be normalised. Simulate "
             "more, or give renormalise=False."
         )
-    return np.divide(total, found, out=np.ones_like(found), where=found > 0.0)
+    return np.asarray(np.divide(total, found, out=np.ones_like(found), where=found > 0.0))
