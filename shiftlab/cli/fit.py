@@ -106,9 +106,13 @@ def _lines(opened: Opened, found: Fitted, poi: str | None, result: dict[str, Any
     if opened.expects:
         lines.append("goodness of fit: nothing is tested by Asimov data")
     elif found.ndf > 0:
-        lines.append(
-            f"goodness of fit: {found.goodness:.4g} for {number(found.ndf, 'degree')} of freedom, p = {found.p_value:.3g}"
-        )
+        freedom = f"{number(found.ndf, 'degree')} of freedom"
+        lines.append(f"goodness of fit: {found.goodness:.4g} for {freedom}, p = {found.p_value:.3g}")
+        if opened.noise > 0.1:
+            lines.append(
+                f"the spectrum is simulated, its Monte Carlo variance is {opened.noise:.2g} of the Poisson one: pulls "
+                "and p scatter more than those of data"
+            )
     else:
         lines.append("goodness of fit: as many free parameters as bins, nothing is tested")
     if found.at_bound:
@@ -192,8 +196,8 @@ def _write(
         write(correlation_figure(_strongest(correlation)), given.out / "correlation.png")
     if len(scans):
         write(scan_figure(scans), given.out / "scans.png")
-    for number, figure in enumerate(template_figures(variations, nuisances[:6], opened.labels), start=1):
-        write(figure, given.out / (f"templates_{number}.png" if number > 1 else "templates.png"))
+    for place, figure in enumerate(template_figures(variations, nuisances[:6], opened.labels), start=1):
+        write(figure, given.out / (f"templates_{place}.png" if place > 1 else "templates.png"))
 
 
 def _correlation(found: Fitted, poi: str | None) -> pd.DataFrame:

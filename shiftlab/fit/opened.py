@@ -34,6 +34,7 @@ class Opened:
         errors: by nuisance and channel, ``up`` and ``down``: (bin,) paired Monte Carlo error of the variation, summed
             over samples, likewise.
         limits: by nuisance, ``fake_sigma`` and ``mc_limited`` of the sidecar.
+        noise: Monte Carlo variance of a spectrum of the sidecar over its Poisson variance, 0 for data.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Opened:
     labels: Mapping[str, str]
     errors: Mapping[str, Mapping[str, Mapping[str, Floats]]]
     limits: Mapping[str, Mapping[str, Any]]
+    noise: float = 0.0
 
     @property
     def expects(self) -> bool:
@@ -105,6 +107,7 @@ def open_workspace(
         labels={str(c): str(text) for c, text in sidecar.get("labels", {}).items()},
         errors=errors,
         limits=sidecar.get("monte_carlo_limits", {}),
+        noise=_noise(sidecar.get("observations", {}).get(spectrum, {})),
     )
 
 
@@ -136,6 +139,11 @@ def _data(
         raise DataError(f"{name}: spectrum '{spectrum}' of its sidecar has {len(counts)} bins, not {model.bins}.")
     parts = dict(zip(sizes, np.split(counts, np.cumsum(list(sizes.values()))[:-1]), strict=True))
     return engine.spectra(model, np.concatenate([parts[channel.name] for channel in model.channels]), what=spectrum)
+
+
+def _noise(spectrum: Mapping[str, Any]) -> float:
+    total = float(np.sum(spectrum.get("counts", 0.0)))
+    return float(np.sum(spectrum.get("mc_variance", 0.0))) / total if total > 0.0 else 0.0
 
 
 def _edges(name: str, model: engine.Likelihood, channel: str, values: Any) -> Floats:

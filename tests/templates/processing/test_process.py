@@ -1,13 +1,14 @@
 """The whole processing: what the defaults leave alone, what each setting does, and that record and workspace say so."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from shiftlab.errors import ConfigError, UnknownNameError
 from shiftlab.fit import fit
-from shiftlab.fit.model import fit_model
 from shiftlab.responses import Responses
 from shiftlab.templates import Templates, TemplateSettings, templates
 from shiftlab.templates.lint import lint
@@ -206,10 +207,10 @@ def test_partial_correlation_lies_between_shared_and_independent(responses: Resp
 
 @pytest.mark.parametrize("scope", ["channel", "sample", "all"])
 def test_the_workspace_predicts_the_templates_in_every_scope(
-    responses: Responses, built: Templates, scope: str
+    responses: Responses, built: Templates, scope: str, pyhf_model: Callable[[Templates], Any]
 ) -> None:
     made = make(responses, ProcessingSettings(norm_scope=scope, norm_minimum=0.0))  # type: ignore[arg-type]
-    model = fit_model(made)
+    model = pyhf_model(made)
     for name in ("gain_scale", "lifetime_tau"):
         values = model.initial.copy()
         values[model.names.index(name)] = 1.0
