@@ -84,7 +84,7 @@ def prune(
     sigma of mu follows from the inverse. When k is displaced by one sigma, mu moves by -(F^-1)_0k with the full
     model, and by -(F'^-1)_0k + (F'^-1 J'^T w r)_0 without r; the difference, plus what the even part of the dropped
     shift moves, is the change of the bias. If all that is dropped changes sigma by more than ``total`` in one, the
-    costliest come back.
+    costliest come back. Costs are those of expected data; where data fluctuate, the best fit may move by more.
 
     Args:
         nominal: (sample, bin) expected events.
