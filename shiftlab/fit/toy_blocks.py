@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -111,12 +111,14 @@ class _Series:
 
 
 def _read(file: Path) -> pd.DataFrame:
+    """Return a finished block; numbers come back to the last digit, an empty cell as NaN."""
+    numbers, words = ("estimate", "error", "goodness", "rise"), ("status", "reason")
     try:
-        text = io.StringIO(file.read_text(encoding="utf-8"))
-        words = {"status": str, "reason": str}
-        found = pd.read_csv(text, dtype=words, float_precision="round_trip", keep_default_na=False, na_values=[""])
-        if len(found) != BLOCK:
-            raise ValueError(f"{len(found)} toys")
-        return found.fillna({"reason": ""})[["estimate", "error", "goodness", "rise", "status", "reason"]]
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        if len(rows) != BLOCK:
+            raise ValueError(f"{len(rows)} toys")
+        columns: dict[str, Any] = {name: [float(row[name] or "nan") for row in rows] for name in numbers}
+        return pd.DataFrame(columns | {name: [row[name] for row in rows] for name in words})
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{file} is not readable ({error}); remove it, and its toys are made again.") from error
