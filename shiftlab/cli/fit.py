@@ -102,17 +102,17 @@ def _lines(opened: Opened, found: Fitted, poi: str | None, result: dict[str, Any
         ends = [f"{best[side] - best['value']:+.3g}" for side in ("lower", "upper") if best[side] is not None]
         bound = "" if len(ends) == 2 else "; the other end is a bound"
         profile = f"  (-2 ln L rises by 1 at {' and '.join(ends)}{bound})" if ends else ""
-        lines.append(f"{poi} = {best['value']:.4g} ± {best['error']:.3g}{profile}")
+        value = best["value"] if abs(best["value"]) > 1e-6 * best["error"] else 0.0
+        lines.append(f"{poi} = {value:.4g} ± {best['error']:.3g}{profile}")
     if opened.expects:
         lines.append("goodness of fit: nothing is tested by Asimov data")
     elif found.ndf > 0:
         freedom = f"{number(found.ndf, 'degree')} of freedom"
-        lines.append(f"goodness of fit: {found.goodness:.4g} for {freedom}, p = {found.p_value:.3g}")
+        goodness = found.goodness if found.goodness > 1e-9 else 0.0
+        lines.append(f"goodness of fit: {goodness:.4g} for {freedom}, p = {found.p_value:.3g}")
         if opened.noise > 0.1:
-            lines.append(
-                f"the spectrum is simulated, its Monte Carlo variance is {opened.noise:.2g} of the Poisson one: pulls "
-                "and p scatter more than those of data"
-            )
+            noise = f"{opened.noise:.2g} times the Poisson one"
+            lines.append(f"its Monte Carlo variance is {noise}: pulls and p scatter more than those of data")
     else:
         lines.append("goodness of fit: as many free parameters as bins, nothing is tested")
     if found.at_bound:
@@ -123,6 +123,7 @@ def _lines(opened: Opened, found: Fitted, poi: str | None, result: dict[str, Any
     main = table[~binwise | table["flag"].str.contains("pulled")]
     main = main.assign(order=main["name"] != poi).sort_values("order", kind="stable")
     cells = [["parameter", "best fit", "error", "pull", "constraint", ""]]
+    row: Any
     for row in main.itertuples():
         numbers = [
             f"{row.bestfit:.3f}",
@@ -146,10 +147,13 @@ def _optional(value: float, form: str) -> str:
 
 def _remark(row: Any, opened: Opened) -> str:
     words = [] if row.status == "free" else [row.status]
+    binwise = row.kind in ("staterror", "shapesys")
     if "pulled" in row.flag:
-        words.append(f"PULLED by channel {row.pull_channel} ({signed(row.pull_part)} of {signed(row.pull)})")
+        part = "" if binwise else f" ({signed(row.pull_part)} of {signed(row.pull)})"
+        words.append(f"PULLED by channel {row.pull_channel}{part}")
     if "constrained" in row.flag:
-        words.append(f"CONSTRAINED by channel {row.constraint_channel} ({row.constraint_share:.0%} of the information)")
+        part = "" if binwise else f" ({row.constraint_share:.0%} of the information)"
+        words.append(f"CONSTRAINED by channel {row.constraint_channel}{part}")
         fake = opened.limits.get(row.name, {}).get("fake_sigma")
         if fake is not None:
             words.append(f"Monte Carlo noise alone would give {fake:.2f}")
@@ -208,7 +212,7 @@ def _correlation(found: Fitted, poi: str | None) -> pd.DataFrame:
     covariance = found.full_covariance
     p = found.model.parameters
     last = np.isin(np.arange(len(p)), p.of_kind("staterror", "shapesys"))
-    order = np.lexsort((last, [name != poi for name in p.names]))
+    order = np.lexsort((last, np.array([name != poi for name in p.names])))
     free = order[np.diag(covariance)[order] > 0.0]
     error = np.sqrt(np.diag(covariance)[free])
     names = [p.names[i] for i in free]

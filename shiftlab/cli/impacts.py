@@ -130,6 +130,7 @@ def _lines(
     size = "prior" if given.prefit else "post-fit"
     lines = [f"{poi} = {found.value(poi):.4g} ± {found.error(poi):.3g}", ""]
     cells = [[f"change of {poi} at", f"+1 {size} σ", "−1", "closed form", "component", ""]]
+    row: Any
     for row in ranked[: given.top or None].itertuples():
         closed = "-" if row.one_sided else signed(row.prefit if given.prefit else row.postfit)
         remark = "one-sided: read off its profile likelihood" if row.how == "profile" else ""
@@ -152,7 +153,7 @@ def _lines(
         )
     if len(grouped):
         cells = [["groups", "sum of squares", "σ lost by fixing", ""]]
-        cells += [[r.group, f"{r.quadrature:.4g}", f"{r.conditional:.4g}", ""] for r in grouped.itertuples()]
+        cells += [[str(r.group), f"{r.quadrature:.4g}", f"{r.conditional:.4g}", ""] for r in grouped.itertuples()]
         lines += ["", *rows(cells)]
     return lines
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -62,24 +63,24 @@ def pull_impact_figure(parameters: pd.DataFrame, impacts: pd.DataFrame, poi: str
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.tick_params(axis="y", which="both", length=0)
     left.set_yticks(place, names)
-    figure.legend(handles=_pull_handles(flagged.any(), impacts), loc="outside upper center", ncols=6)
+    figure.legend(handles=_pull_handles(bool(flagged.any()), impacts), loc="outside upper center", ncols=6)
     return figure
 
 
-def _impact(axes: Axes, row: object) -> None:
-    y = row.y  # type: ignore[attr-defined]
+def _impact(axes: Axes, row: Any) -> None:
+    y = row.y
     # One above the other, so that both are seen where they go the same way.
-    for value, colour, step in ((row.up, _UP, -0.17), (row.down, _DOWN, 0.17)):  # type: ignore[attr-defined]
+    for value, colour, step in ((row.up, _UP, -0.17), (row.down, _DOWN, 0.17)):
         if np.isfinite(value):
             axes.barh(y + step, value, height=0.34, color=colour, linewidth=0)
-    if row.one_sided:  # type: ignore[attr-defined]
+    if row.one_sided:
         axes.text(0.995, y, "one-sided", transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=6.5)
     else:
-        axes.plot(row.postfit, y, marker="|", color="k", markersize=9, markeredgewidth=1.3)  # type: ignore[attr-defined]
+        axes.plot(row.postfit, y, marker="|", color="k", markersize=9, markeredgewidth=1.3)
 
 
-def _pull_handles(flagged: bool, impacts: pd.DataFrame) -> list[Patch | Line2D]:
-    handles: list[Patch | Line2D] = [
+def _pull_handles(flagged: bool, impacts: pd.DataFrame) -> list[Artist]:
+    handles: list[Artist] = [
         Line2D([], [], marker="o", color="k", markersize=4, label="pull and post-fit σ"),
         Patch(color=_UP, label="refit at +1σ"),
         Patch(color=_DOWN, label="refit at −1σ"),
