@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from shiftlab.errors import ConfigError
 from shiftlab.responses.emulation.settings import EmulationSettings
 from shiftlab.responses.selection import AnalysisSelection
+from shiftlab.templates.processing.settings import ProcessingSettings
 from shiftlab.templates.settings import TemplateSettings
 
 if TYPE_CHECKING:
@@ -347,6 +348,9 @@ class StudyConfig:
                 del plain["universes"][key]
         if not self.drift.events:
             del plain["drift"]
+        for key, value in (("processing", ProcessingSettings()), ("overlap", "partition")):
+            if getattr(self.templates, key) == value:
+                del plain["templates"][key]
         return plain
 
 

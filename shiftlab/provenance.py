@@ -35,7 +35,7 @@ __all__ = [
 
 _IDENTITY: Final = "identity.json"
 _LOCK: Final = ".lock"
-_LIBRARIES = ("torch", "numpy", "scipy", "pandas", "xarray", "pyhf", "iminuit", "lightgbm", "h5py")
+_LIBRARIES = ("torch", "numpy", "scipy", "pandas", "xarray", "pyhf", "lightgbm", "h5py")
 
 
 def canonical_json(value: Any) -> str:

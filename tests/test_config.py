@@ -108,6 +108,17 @@ def test_a_registered_name_may_stand_for_an_option(words, word):
     assert study(words, word).arms.names == ("classic",)
 
 
+def test_the_processing_of_templates_is_part_of_the_identity_once_it_is_asked_for(words):
+    plain = study(words).identity()
+    assert "processing" not in plain["templates"]
+    assert "overlap" not in plain["templates"]
+    given = study(words, "templates.processing.correlate.gain_scale={scheme: partial, rho: 0.5}")
+    assert given.templates.processing.correlate["gain_scale"].rho == 0.5
+    assert (
+        json.loads(canonical_json(given.identity()))["templates"]["processing"]["correlate"]["gain_scale"]["rho"] == 0.5
+    )
+
+
 def test_the_identity_leaves_out_what_changes_no_number(words):
     plain = study(words).identity()
     assert study(words, "workers=7").identity() == plain
@@ -157,8 +168,15 @@ def test_the_identity_is_plain_json_though_a_detector_may_have_no_ceiling(words)
         ("injected.gain_scale=9", "injected.gain_scale: 9 is given; at most 5.0 is wanted."),
         ("injected.gain_scale=nan", "injected.gain_scale: nan is given; a number is wanted."),
         ("data.evaluation=nowhere.h5", "data.evaluation: no file '"),
-        ("templates.empty=drop", "templates.empty: 'drop' is given; one of merge, error is wanted."),
+        ("templates.empty=drop", "templates.empty: 'drop' is given; one of merge, error, floor is wanted."),
         ("templates.bins=0", "templates.bins = 0; at least 1 is needed"),
+        ("templates.overlap=joint", "templates.overlap = 'joint', one histogram in all observables at once, is not"),
+        ("templates.processing.smoth=353qh", "templates.processing.smoth: no such key. Did you mean"),
+        ("templates.processing.prune=size", "templates.processing.prune: 'size' is given; one of none, information is"),
+        (
+            "templates.processing.shape_only=[gain_scael]",
+            "templates.processing.shape_only: unknown nuisance 'gain_scael'. Did you mean 'gain_scale'?",
+        ),
         ("selection.margin=-1", "selection.margin = -1.0; it must not be negative."),
         ("retrain=true", "data.train: missing;"),
         ("plugins=[nowhere.py]", "plugins: no file '"),

@@ -17,6 +17,8 @@ from shiftlab.cli import (
     drift,
     emulate,
     events,
+    fit,
+    impacts,
     lint,
     place,
     pretrain,
@@ -24,6 +26,8 @@ from shiftlab.cli import (
     simulate,
     split,
     study,
+    templates,
+    toys,
     validate,
 )
 from shiftlab.cli.words import refuse
@@ -65,7 +69,10 @@ def _read(argv: Sequence[str] | None) -> argparse.Namespace:
     return given
 
 
-_FAMILIES = (study, drift, emulate, place, lint, pretrain, events, split, simulate, record, catalogue, validate, adopt)
+_FAMILIES = (
+    *(study, drift, emulate, place, templates, lint, fit, impacts, toys),
+    *(pretrain, events, split, simulate, record, catalogue, validate, adopt),
+)
 """Commands, in the order of the help."""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shiftlab.templates.findings import Finding
     from shiftlab.templates.lint.files import Document
 
-__all__ = ["add"]
+__all__ = ["add", "where"]
 
 _DESCRIPTION = """\
 Find what is wrong or doubtful in pyhf workspaces, those of other programs too. Files are only read. One line for each
@@ -81,7 +81,7 @@ def _say(found: dict[str, tuple[Finding, ...]], given: argparse.Namespace) -> No
                 print(f"{name}: {severity} {code}: {number}")
         else:
             for finding in findings:
-                print(f"{name}: {finding.severity} {finding.code}: {_where(finding)}{finding.message}")
+                print(f"{name}: {finding.severity} {finding.code}: {where(finding)}{finding.message}")
         count = Counter(finding.severity for finding in findings)
         print(f"{name}: {_number(count['error'], 'error')}, {_number(count['warning'], 'warning')}", file=sys.stderr)
 
@@ -90,7 +90,7 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _where(finding: Finding) -> str:
+def where(finding: Finding) -> str:
     """Return the place of a finding, as ``channel SR, sample bkg, nuisance JES, bins 2-4, 7: ``."""
     words = [f"{what} {value}" for what in ("channel", "sample", "nuisance") if (value := getattr(finding, what))]
     if finding.bins:

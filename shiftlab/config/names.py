@@ -258,6 +258,8 @@ def _check_nuisances(study: StudyConfig, detector: Recorder, mistakes: list[str]
         *(("universes.throws", name, ()) for name in universes.throws),
         *((f"universes.{key}", name, ()) for key, names in universes.recalibrations.items() for name in names),
         *(("injected", name, (value,)) for name, value in study.injected.items()),
+        *(("templates.processing.shape_only", name, ()) for name in study.templates.processing.shape_only),
+        *(("templates.processing.correlate", name, ()) for name in study.templates.processing.correlate),
         *(
             ("universes.strengths", name, tuple(s for s in universes.strengths if parameter.two_sided or s > 0))
             for name, parameter in parameters.items()

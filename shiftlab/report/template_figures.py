@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,9 +15,22 @@ from matplotlib.patches import Patch
 
 from shiftlab.report.style import GREY, SAMPLE_COLOURS, WIDTH, drawn
 
-__all__ = ["ranked_nuisances", "template_figure"]
+__all__ = ["ranked_nuisances", "template_figure", "template_figures"]
 
 _UP, _DOWN = "#D55E00", "#0072B2"
+
+_ABREAST = 5
+"""Most channels side by side in one figure."""
+
+
+def template_figures(
+    rows: pd.DataFrame, nuisances: Sequence[str], labels: Mapping[str, str] | None = None
+) -> list[Figure]:
+    """Draw any number of channels, a few to a figure; an error that is not known (NaN) has no band."""
+    known = rows.fillna(dict.fromkeys(("nominal_error", "up_error", "down_error"), 0.0))
+    channels = list(dict.fromkeys(rows["channel"]))
+    parts = [channels[i : i + _ABREAST] for i in range(0, len(channels), _ABREAST)]
+    return [template_figure(known[known["channel"].isin(part)], nuisances, labels) for part in parts]
 
 
 def ranked_nuisances(rows: pd.DataFrame) -> list[str]:
@@ -53,7 +67,8 @@ def template_figure(rows: pd.DataFrame, nuisances: Sequence[str], labels: Mappin
         grid[0][column].set_title(channel.replace("_", " "), fontweight="bold")
         for line, nuisance in enumerate(nuisances, start=1):
             _ratio(grid[line][column], part[(part["nuisance"] == nuisance) & (part["sample"] == "total")])
-        grid[-1][column].set_xlabel((labels or {}).get(channel, channel.replace("_", " ")))
+        label = (labels or {}).get(channel, channel.replace("_", " "))
+        grid[-1][column].set_xlabel(textwrap.fill(label, max(16, 120 // len(channels))))
     grid[0][0].set_ylabel("expected events")
     total = rows[(rows["sample"] == "total") & (rows["nuisance"] == "nominal")]
     grid[0][0].set_ylim(0, 1.08 * max(1e-9, float((total["nominal"] + total["nominal_error"]).max())))

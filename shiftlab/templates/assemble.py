@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from shiftlab.templates.channel import ChannelTemplates, Plan
-from shiftlab.templates.templates import Observation, Templates
+from shiftlab.templates.templates import Evaluated, Observation, Templates
 
 __all__ = ["assemble"]
 
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 def assemble(
     channels: Mapping[str, ChannelTemplates], plan: Plan, data: xr.Dataset, which: tuple[str, int, str]
 ) -> Templates:
-    """Join the channels along the bins; channels hold different vertices, so they are independent.
+    """Join the channels along the bins; channels of a partition hold different vertices, so they are independent.
 
     Args:
         channels: by name, in order.
@@ -45,10 +45,8 @@ def assemble(
         events=np.concatenate([part.events for part in parts], axis=1),
         up=nominal + _over_bins(parts, plan, "up"),
         down=nominal + _over_bins(parts, plan, "down"),
-        up_variance=_over_bins(parts, plan, "up_variance"),
-        down_variance=_over_bins(parts, plan, "down_variance"),
-        odd_variance=_over_bins(parts, plan, "odd_variance"),
-        odd_covariance=_odd_covariance(parts, plan, nominal.shape[1]),
+        covariance={name: _covariance(part, plan) for name, part in channels.items()},
+        evaluated=_evaluated(nominal, parts, plan, data),
         observations=_observations(nominal.sum(axis=0), parts, plan, data),
         record=_record(channels, plan, data),
     )
@@ -63,16 +61,30 @@ def _over_bins(parts: Sequence[ChannelTemplates], plan: Plan, name: str) -> Floa
     return values
 
 
-def _odd_covariance(parts: Sequence[ChannelTemplates], plan: Plan, bins: int) -> Floats:
-    """Return (variation, bin, bin): block-diagonal over channels, summed over samples."""
-    covariance = np.zeros((len(plan.variations), bins, bins))
-    start = 0
-    for part in parts:
-        stop = start + part.nominal.shape[1]
-        for k, samples in enumerate(part.shifts):
-            covariance[k, start:stop, start:stop] = np.sum([shift.odd_covariance for shift in samples], axis=0)
-        start = stop
-    return covariance
+def _covariance(part: ChannelTemplates, plan: Plan) -> Floats:
+    """Return (variation, sample, side, bin, side, bin) of one channel."""
+    bins = part.nominal.shape[1]
+    found = [shift.covariance for samples in part.shifts for shift in samples]
+    return np.array(found).reshape(len(plan.variations), len(plan.exposure), 2, bins, 2, bins)
+
+
+def _evaluated(
+    nominal: Floats, parts: Sequence[ChannelTemplates], plan: Plan, data: xr.Dataset
+) -> tuple[Evaluated, ...]:
+    """Return the templates of the universes beyond one sigma."""
+    return tuple(
+        Evaluated(
+            nuisance=plan.variations[far.variation].name,
+            strength=far.strength,
+            universe=str(data["universe"].values[far.universe]),
+            counts=nominal + np.concatenate([np.stack([shift for shift, _ in part.far[i]]) for part in parts], axis=1),
+            covariance={
+                name: np.stack([rest for _, rest in part.far[i]])
+                for name, part in zip(plan.partition.channels, parts, strict=True)
+            },
+        )
+        for i, far in enumerate(plan.far)
+    )
 
 
 def _observations(
@@ -117,6 +129,7 @@ def _record(channels: Mapping[str, ChannelTemplates], plan: Plan, data: xr.Datas
             for channel in channels
         },
         "partition": plan.partition.describe(),
+        "overlap": plan.settings.overlap,
         "channels": {name: dict(part.record) for name, part in channels.items()},
         "variations": {v.name: v.describe(universes) for v in plan.variations},
         "nominal_universe": universes[plan.nominal],

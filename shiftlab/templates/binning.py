@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from shiftlab.errors import ConfigError, DataError
+from shiftlab.templates.processing.bins import join_bins
 
 __all__ = ["EmptyPolicy", "Merge", "bin_number", "check_edges", "merge_bins", "quantile_edges"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-EmptyPolicy = Literal["merge", "error"]
-"""What happens to a bin with too little Monte Carlo: it joins a neighbour, or the templates are refused."""
+EmptyPolicy = Literal["merge", "error", "floor"]
+"""What happens to a bin with too little Monte Carlo: it joins a neighbour, the templates are refused, or bins of a
+sample that expect nothing are raised to 1e-6 events."""
 
 
 @dataclass(frozen=True)
@@ -86,37 +88,30 @@ def merge_bins(
 ) -> tuple[Floats, tuple[Merge, ...]]:
     """Remove edges until every bin has at least ``minimum`` effective events, (sum w)^2 / sum w^2.
 
-    The thinnest bin joins its thinner neighbour; nominal events alone decide.
+    The thinnest bin joins its thinner neighbour (``processing.bins.join_bins``); nominal events alone decide.
 
     Args:
         values: (event,) observable of all selected nominal events of the channel.
         weights: (event,) expected events.
         edges: (bin + 1,).
         minimum: effective events that a bin needs under the policy ``merge``.
-        policy: ``merge``, or ``error`` to refuse bins that expect nothing.
+        policy: ``merge``, ``error`` to refuse bins that expect nothing, or ``floor`` to keep the edges.
         channel: name, for messages.
 
     Raises:
         DataError: policy ``error`` and a bin with no expectation.
         ConfigError: an unknown policy.
     """
-    if policy not in ("merge", "error"):
-        raise ConfigError(f"templates.empty = '{policy}'; allowed: merge, error.")
-    merges: list[Merge] = []
-    while True:
-        number = bin_number(values, edges)
-        total = np.bincount(number, weights=weights, minlength=len(edges) - 1)
-        square = np.bincount(number, weights=weights**2, minlength=len(edges) - 1)
-        effective = np.divide(total**2, square, out=np.zeros_like(total), where=square > 0)
-        if policy == "error":
-            if not (total > 0).all():
-                empty = int(np.argmin(total))
-                raise DataError(f"channel '{channel}': bin {empty} expects no events; merge it or move the edges.")
-            return edges, ()
-        thin = int(effective.argmin())
-        if effective[thin] >= minimum or len(edges) == 2:
-            return edges, tuple(merges)
-        left = thin > 0 and (thin == len(total) - 1 or effective[thin - 1] <= effective[thin + 1])
-        edge = thin if left else thin + 1
-        merges.append(Merge(float(edges[edge]), float(effective[thin])))
-        edges = np.delete(edges, edge)
+    if policy not in ("merge", "error", "floor"):
+        raise ConfigError(f"templates.empty = '{policy}'; allowed: merge, error, floor.")
+    number = bin_number(values, edges)
+    total = np.bincount(number, weights=weights, minlength=len(edges) - 1)
+    if policy == "error" and not (total > 0).all():
+        empty = int(np.argmin(total))
+        raise DataError(f"channel '{channel}': bin {empty} expects no events; merge it or move the edges.")
+    if policy != "merge":
+        return edges, ()
+    variance = np.bincount(number, weights=weights**2, minlength=len(edges) - 1)
+    joined = join_bins(total.astype(np.float64), variance.astype(np.float64), minimum)
+    removed = tuple(Merge(float(edges[one.edge]), one.effective) for one in joined)
+    return np.delete(edges, [one.edge for one in joined]), removed

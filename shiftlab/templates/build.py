@@ -16,9 +16,10 @@ from shiftlab.templates.assemble import assemble
 from shiftlab.templates.channel import ChannelTemplates, Plan, channel_templates
 from shiftlab.templates.findings import Finding, inspect_templates
 from shiftlab.templates.partition import partition
+from shiftlab.templates.processing.apply import process
 from shiftlab.templates.settings import TemplateSettings
 from shiftlab.templates.templates import Templates
-from shiftlab.templates.variations import injected_universe, nominal_universe, variations
+from shiftlab.templates.variations import far_universes, injected_universe, nominal_universe, variations
 
 __all__ = ["SAMPLES", "templates"]
 
@@ -76,13 +77,17 @@ def templates(
         if name not in responses.datasets:
             raise UnknownNameError("channel (templates.edges)", name, responses.datasets)
     first = next(iter(responses.datasets.values()))
+    pairs = variations(first, recalibrate)
     plan = Plan(
         exposure=_exposure(exposure, responses.datasets, settings.signal),
-        partition=partition(responses.tasks, settings.shares, settings.holdout, settings.partition_seed),
-        variations=variations(first, recalibrate),
+        partition=partition(
+            responses.tasks, settings.shares, settings.holdout, settings.partition_seed, settings.overlap
+        ),
+        variations=pairs,
         nominal=nominal_universe(first, recalibrate),
         injected=injected_universe(first, recalibrate, settings.inject) if settings.holdout > 0 else None,
         settings=settings,
+        far=far_universes(first, pairs),
     )
     return {
         (one, number): _templates(responses, (one, number, recalibrate), plan, edges or {})
@@ -100,7 +105,8 @@ def _templates(
     """Return the templates of one (arm, seed, recalibrate)."""
     datasets = {task: data.sel(arm=which[0], seed=which[1]) for task, data in responses.datasets.items()}
     channels = {task: channel_templates(task, data, plan, edges.get(task)) for task, data in datasets.items()}
-    built = assemble(channels, plan, next(iter(datasets.values())), which)
+    raw = assemble(channels, plan, next(iter(datasets.values())), which)
+    built = process(raw, plan.settings.processing, floor=plan.settings.empty == "floor")
     return replace(
         built,
         labels={task: str(data.attrs.get("observable_label", task)) for task, data in datasets.items()},
@@ -145,6 +151,8 @@ def _exposure(
 def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Finding]:
     """Return findings on what was merged, and on why nothing is injected."""
     found: list[Finding] = []
+    if plan.partition.overlap:
+        found.append(Finding("warning", "overlap", "channels hold the same events: no error of mu may be quoted."))
     for name, part in channels.items():
         merges = part.record["merges"]
         if merges:
@@ -159,8 +167,10 @@ def _remarks(channels: Mapping[str, ChannelTemplates], plan: Plan) -> list[Findi
         found.append(Finding("warning", "missing_sample", f"no events of {', '.join(missing)} are in the templates."))
     for one in plan.variations:
         if one.mirrored:
-            message = "the parameter exists on one side of its nominal only; the other template is mirrored, cut at 0."
-            found.append(Finding("warning", "mirrored", message, nuisance=one.name))
+            mirror = plan.settings.processing.one_sided == "mirror"
+            what = "is mirrored, cut at 0" if mirror else "is the same (half-Gaussian)"
+            message = f"the parameter exists on one side of its nominal only; the other template {what}."
+            found.append(Finding("warning", "mirrored" if mirror else "half_gaussian", message, nuisance=one.name))
     if plan.injected is None and plan.settings.holdout > 0.0:
         message = "responses hold no injected or joint universe of this calibration, so none is injected."
         found.append(Finding("note", "not_injected", message))

@@ -14,8 +14,9 @@ from shiftlab.errors import ConfigError, DataError
 from shiftlab.templates.binning import bin_number, check_edges, merge_bins, quantile_edges
 from shiftlab.templates.histogram import ChannelEvents, Shift, channel_weights, shift
 from shiftlab.templates.partition import Partition
+from shiftlab.templates.processing.closure import closure_covariance
 from shiftlab.templates.settings import TemplateSettings
-from shiftlab.templates.variations import Variation
+from shiftlab.templates.variations import Far, Variation
 
 __all__ = ["ChannelTemplates", "HeldOut", "Plan", "channel_templates"]
 
@@ -34,6 +35,7 @@ class Plan:
         nominal: position of the nominal universe.
         injected: position of the universe to inject; None for none.
         settings: bins and the policy for thin ones.
+        far: universes beyond one sigma, to check the variations with.
     """
 
     exposure: Mapping[str, float]
@@ -42,6 +44,7 @@ class Plan:
     nominal: int
     injected: int | None
     settings: TemplateSettings
+    far: tuple[Far, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class ChannelTemplates:
         variance: (sample, bin) sum of squared weights.
         events: (sample, bin) simulated events.
         shifts: one list over samples per variation.
+        far: by far universe and sample, (bin,) shift from the nominal, and (bin, bin) paired covariance of its
+            difference to the linear prediction.
         held_out: spectra of events in no template; None when a sample has none of them.
         record: edges rule, merges and event numbers as plain values.
     """
@@ -82,6 +87,7 @@ class ChannelTemplates:
     variance: Floats
     events: Floats
     shifts: tuple[tuple[Shift, ...], ...]
+    far: tuple[tuple[tuple[Floats, Floats], ...], ...]
     held_out: HeldOut | None
     record: Mapping[str, Any]
 
@@ -97,7 +103,7 @@ def channel_templates(
     """
     position = plan.partition.channels.index(task)
     vertex = data["vertex_uid"].values.astype(np.int64)
-    mine = plan.partition.channel(vertex) == position
+    mine = plan.partition.looks(task, vertex)
     held = plan.partition.held_out(vertex)
     share = plan.partition.shares[position]
     inside = _part(task, data, mine & ~held, plan.exposure, share)
@@ -122,9 +128,24 @@ def channel_templates(
             )
             for v in plan.variations
         ),
+        far=tuple(
+            tuple(_far(inside, sample, bins, plan, far, x) for sample, x in zip(plan.exposure, histograms, strict=True))
+            for far in plan.far
+        ),
         held_out=_held_out(data, mine & held, plan, share, bins),
         record=record | {"simulated": {s: int((inside.sample == s).sum()) for s in plan.exposure}},
     )
+
+
+def _far(
+    events: ChannelEvents, sample: str, bins: Floats, plan: Plan, far: Far, nominal: Floats
+) -> tuple[Floats, Floats]:
+    """Return the shift of one sample in a far universe, and the covariance of what is left of it."""
+    own = plan.variations[far.variation]
+    near = events.histogram(own.up if far.strength > 0.0 else own.down, sample, bins)
+    there = events.histogram(far.universe, sample, bins)
+    covariance = closure_covariance(nominal, near, there, far.strength)
+    return own.scale * (there - nominal).sum(axis=0), own.scale**2 * covariance
 
 
 def _part(task: str, data: xr.Dataset, part: Bools, exposure: Mapping[str, float], share: float) -> ChannelEvents:

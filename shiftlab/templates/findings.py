@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from shiftlab.templates.processing import extrapolate
+from shiftlab.templates.processing.bins import positivity
+from shiftlab.templates.processing.pairs import block_split, blocks
 
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
@@ -18,9 +19,6 @@ __all__ = ["Finding", "inspect_templates"]
 FEW_EVENTS = 10.0
 """Effective events below which a bin's Gaussian Monte Carlo uncertainty is doubtful (as Combine's
 autoMCStats threshold of 10)."""
-
-FAR = 3.0
-"""Strength, in sigma, at which predictions must still be positive."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ def inspect_templates(templates: Templates) -> tuple[Finding, ...]:
         *_same_side(templates),
         *_limited(templates),
         *_extrapolation(templates),
+        *_processed(templates),
     ]
     order = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda finding: order[finding.severity]))
@@ -103,7 +102,7 @@ def _negative(t: Templates) -> Iterator[Finding]:
 def _empty(t: Templates) -> Iterator[Finding]:
     for k, nuisance in enumerate(t.nuisances):
         if np.array_equal(t.up[k], t.nominal) and np.array_equal(t.down[k], t.nominal):
-            message = "no event of any channel moves; the nuisance is left out of the workspace."
+            message = "no event of any channel moves, or all were dropped; it is left out of the workspace."
             yield Finding("note", "no_effect", message, nuisance=nuisance)
             continue
         for channel in t.channels:
@@ -138,14 +137,31 @@ def _limited(t: Templates) -> Iterator[Finding]:
         yield Finding("warning", "mc_limited", message, nuisance=str(row.nuisance))
 
 
+def _processed(t: Templates) -> Iterator[Finding]:
+    """What the processing found, or did, that a reader of the numbers must know."""
+    for e in t.steps:
+        where = (e.channel, e.sample, e.nuisance)
+        if e.step == "closure" and e.done == "does not close":
+            message = (
+                f"at {e.numbers['strength']:+g} sigma the templates miss the universe (p = {e.numbers['p_value']:.1g})."
+            )
+            yield Finding("warning", "no_closure", message, *where)
+        elif e.step == "symmetrise" and e.done == "odd_even":
+            message = f"both sides move the same way (p = {e.numbers['p_value']:.1g}); the even part is a nuisance too."
+            yield Finding("note", "odd_even", message, *where)
+    dropped = sum(e.step == "prune" and e.done == "dropped" for e in t.steps)
+    if dropped:
+        message = f"{dropped} shifts of single nuisances, channels and samples were dropped; the sidecar lists them."
+        yield Finding("note", "pruned", message)
+
+
 def _extrapolation(t: Templates) -> Iterator[Finding]:
     for k, nuisance in enumerate(t.nuisances):
         for channel in t.channels:
             part = t.slice(channel)
-            for strength in (-FAR, FAR):
-                total = np.zeros(part.stop - part.start)
-                for s in range(len(t.samples)):
-                    total += extrapolate(t.nominal[s, part], t.up[k, s, part], t.down[k, s, part], strength)
-                if (total < 0.0).any():
-                    message = f"bins {_bins(total < 0.0)} are predicted negative at {strength:+g} sigma."
+            splits = [block_split(t, k, block) for block in blocks(t) if block.channel == channel]
+            scan = positivity(t.nominal[:, part], t.up[k, :, part], t.down[k, :, part], splits)
+            for strength, below in scan.items():
+                if below.any():
+                    message = f"bins {_bins(below)} are predicted negative at {strength:+g} sigma."
                     yield Finding("warning", "negative_extrapolation", message, channel, nuisance=nuisance)

@@ -102,21 +102,12 @@ class Shift:
     Attributes:
         up: (bin,) histogram at +1 sigma minus nominal.
         down: (bin,) histogram at -1 sigma minus nominal.
-        up_variance: (bin,) variance of ``up``; only events that migrate contribute.
-        down_variance: (bin,) variance of ``down``.
-        odd_covariance: (bin, bin) covariance of (up - down) / 2.
+        covariance: (side, bin, side, bin) covariance of (``up``, ``down``); only events that migrate contribute.
     """
 
     up: Floats
     down: Floats
-    up_variance: Floats
-    down_variance: Floats
-    odd_covariance: Floats
-
-    @property
-    def odd_variance(self) -> Floats:
-        """(bin,) variance of (up - down) / 2."""
-        return np.diag(self.odd_covariance)
+    covariance: Floats
 
 
 def shift(nominal: Floats, up: Floats, down: Floats, variation: Variation) -> Shift:
@@ -129,11 +120,10 @@ def shift(nominal: Floats, up: Floats, down: Floats, variation: Variation) -> Sh
     plus, minus = (up - nominal) * variation.scale, (down - nominal) * variation.scale
     if variation.mirrored:
         minus = -plus
-    odd = 0.5 * (plus - minus)
+    sides = np.concatenate([plus, minus], axis=1)
+    bins = nominal.shape[1]
     return Shift(
         up=plus.sum(axis=0),
         down=np.maximum(minus.sum(axis=0), -nominal.sum(axis=0)) if variation.mirrored else minus.sum(axis=0),
-        up_variance=(plus**2).sum(axis=0),
-        down_variance=(minus**2).sum(axis=0),
-        odd_covariance=odd.T @ odd,
+        covariance=(sides.T @ sides).reshape(2, bins, 2, bins),
     )

@@ -46,7 +46,7 @@ class PairedStatistics(Oracle):
             "N_nom": counts,
             "N_shift": others,
             "delta": moved.up,
-            "paired_sigma": np.sqrt(moved.up_variance),
+            "paired_sigma": np.sqrt(np.diag(moved.covariance[0, :, 0])),
             "unpaired_sigma": np.sqrt(counts + others),
             "bootstrap_sigma": (weights @ (shifted - nominal)).std(axis=0, ddof=1),
         }

@@ -85,16 +85,15 @@ def decorrelate(t: Templates) -> Templates:
     mask = np.tile(inside, (count, 1))[:, None, :]
     source = np.repeat(np.arange(count), channels)
     names = tuple(f"{nuisance}__{channel}" for nuisance in t.nuisances for channel in t.channels)
-    pair = mask[:, 0, :, None] & mask[:, 0, None, :]
     return replace(
         t,
         nuisances=names,
         up=np.where(mask, t.up[source], t.nominal),
         down=np.where(mask, t.down[source], t.nominal),
-        up_variance=np.where(mask, t.up_variance[source], 0.0),
-        down_variance=np.where(mask, t.down_variance[source], 0.0),
-        odd_variance=np.where(mask, t.odd_variance[source], 0.0),
-        odd_covariance=np.where(pair, t.odd_covariance[source], 0.0),
+        covariance={
+            channel: t.covariance[channel][source] * (np.arange(count * channels) % channels == c)[(...,) + (None,) * 5]
+            for c, channel in enumerate(t.channels)
+        },
         observations={name: replace(o, nuisances={}) for name, o in t.observations.items()},
         findings=(),
         record={**t.record, "decorrelated": "one independent nuisance per channel"},

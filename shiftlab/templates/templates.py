@@ -14,8 +14,9 @@ import pandas as pd
 
 from shiftlab.errors import DataError, UnknownNameError
 from shiftlab.templates.findings import Finding
+from shiftlab.templates.processing import Entry, ProcessingSettings
 
-__all__ = ["Observation", "Templates"]
+__all__ = ["Evaluated", "Observation", "Templates"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -26,10 +27,6 @@ _SHAPES = {
     "events": "sb",
     "up": "ksb",
     "down": "ksb",
-    "up_variance": "ksb",
-    "down_variance": "ksb",
-    "odd_variance": "ksb",
-    "odd_covariance": "kbb",
 }
 
 
@@ -55,6 +52,25 @@ class Observation:
 
 
 @dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Templates of a universe beyond one sigma of one nuisance, to check with what the fit predicts there.
+
+    Attributes:
+        nuisance: modifier name of the variation.
+        strength: displacement in sigma.
+        universe: its name.
+        counts: (sample, bin) expected events.
+        covariance: by channel, (sample, bin, bin): paired covariance of the difference to the linear prediction.
+    """
+
+    nuisance: str
+    strength: float
+    universe: str
+    counts: Floats
+    covariance: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
 class Templates:
     """Histograms of all channels, for one arm, seed and calibration.
 
@@ -77,13 +93,14 @@ class Templates:
         events: (sample, bin) simulated events.
         up: (nuisance, sample, bin) expected events at +1 sigma.
         down: (nuisance, sample, bin) expected events at -1 sigma.
-        up_variance: (nuisance, sample, bin) paired variance of up - nominal.
-        down_variance: (nuisance, sample, bin) paired variance of down - nominal.
-        odd_variance: (nuisance, sample, bin) paired variance of (up - down) / 2.
-        odd_covariance: (nuisance, bin, bin) paired covariance of (up - down) / 2, all samples.
+        covariance: by channel, (nuisance, sample, side, bin, side, bin): paired covariance of the shifts up - nominal
+            and down - nominal. Channels and samples have no event in common, so between them it is zero.
         observations: spectra to fit, by name; ``asimov`` is always there.
         findings: what a reader must know.
-        record: exposure, partition, edges and processing as plain values.
+        record: exposure, partition and edges as plain values.
+        processing: how the variations were processed, and how the workspace splits norm from shape.
+        steps: what the processing did.
+        evaluated: universes beyond one sigma, if there are any.
 
     Raises:
         DataError: an array of the wrong shape or with numbers that are not finite.
@@ -103,13 +120,13 @@ class Templates:
     events: Floats
     up: Floats
     down: Floats
-    up_variance: Floats
-    down_variance: Floats
-    odd_variance: Floats
-    odd_covariance: Floats
+    covariance: Mapping[str, Floats]
     observations: Mapping[str, Observation]
     findings: tuple[Finding, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+    processing: ProcessingSettings = field(default_factory=ProcessingSettings)
+    steps: tuple[Entry, ...] = ()
+    evaluated: tuple[Evaluated, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""
@@ -124,6 +141,15 @@ class Templates:
                 raise DataError(f"templates {self.name}: '{name}' has shape {array.shape}, not {wanted}.")
             if not np.isfinite(array).all():
                 raise DataError(f"templates {self.name}: '{name}' is not finite at {self._where(name, axes)}.")
+        for channel in self.channels:
+            count = len(self.edges[channel]) - 1
+            wanted = (size["k"], size["s"], 2, count, 2, count)
+            found = self.covariance[channel]
+            if found.shape != wanted or not np.isfinite(found).all():
+                raise DataError(
+                    f"templates {self.name}: the covariance of channel '{channel}' has shape {found.shape}, not "
+                    f"{wanted}, or numbers that are not finite."
+                )
 
     def _where(self, name: str, axes: str) -> str:
         first = np.argwhere(~np.isfinite(getattr(self, name)))[0]
@@ -166,6 +192,27 @@ class Templates:
         ]
         return pd.DataFrame(rows, columns=["channel", "bin", "lo", "hi"])
 
+    def _variance(self, up: float, down: float) -> Floats:
+        """(nuisance, sample, bin) paired variance of up * (up - nominal) + down * (down - nominal)."""
+        side = np.array([up, down])
+        found = [np.einsum("p,kspbqb,q->ksb", side, self.covariance[channel], side) for channel in self.channels]
+        return np.concatenate(found, axis=2)
+
+    @cached_property
+    def up_variance(self) -> Floats:
+        """(nuisance, sample, bin) paired variance of up - nominal."""
+        return self._variance(1.0, 0.0)
+
+    @cached_property
+    def down_variance(self) -> Floats:
+        """(nuisance, sample, bin) paired variance of down - nominal."""
+        return self._variance(0.0, 1.0)
+
+    @cached_property
+    def odd_variance(self) -> Floats:
+        """(nuisance, sample, bin) paired variance of (up - down) / 2."""
+        return self._variance(0.5, -0.5)
+
     @property
     def same_side(self) -> Bools:
         """Bool (nuisance, sample, bin): both shifts have one sign and exceed their paired errors."""
@@ -185,7 +232,7 @@ class Templates:
         odd = 0.5 * (self.up - self.down).sum(axis=1)
         inverse = np.divide(1.0, self.expected, out=np.zeros_like(self.expected), where=self.expected > 0)
         information = odd**2 @ inverse
-        fake = np.diagonal(self.odd_covariance, axis1=1, axis2=2) @ inverse
+        fake = self.odd_variance.sum(axis=1) @ inverse
         table = pd.DataFrame({"nuisance": list(self.nuisances), "information": information, "fake_information": fake})
         table["fake_sigma"] = 1.0 / np.sqrt(1.0 + fake)
         table["mc_limited"] = information < fake

@@ -10,7 +10,7 @@ import xarray as xr
 
 from shiftlab.errors import DataError, UnknownNameError
 
-__all__ = ["Variation", "injected_universe", "nominal_universe", "variations"]
+__all__ = ["Far", "Variation", "far_universes", "injected_universe", "nominal_universe", "variations"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,39 @@ class Variation:
         }
 
 
+@dataclass(frozen=True)
+class Far:
+    """One universe beyond one sigma of a single nuisance, to check the templates with.
+
+    Attributes:
+        variation: position of the variation among all.
+        strength: displacement in sigma, beyond 1 in size.
+        universe: position of the universe.
+    """
+
+    variation: int
+    strength: float
+    universe: int
+
+
+def far_universes(data: xr.Dataset, given: tuple[Variation, ...]) -> tuple[Far, ...]:
+    """Return the universes that displace one of the variations alone by more than one sigma, to either simulated side.
+
+    They have the calibration, and the throw of the frozen maps, of the variation's own.
+    """
+    value, names = data["nuisance_value"].values, [str(name) for name in data["nuisance"].values]
+    found = []
+    for position, one in enumerate(given):
+        k = names.index(one.nuisance)
+        alone = (np.abs(value[:, k]) > 1.0) & (np.delete(value, k, axis=1) == 0.0).all(axis=1)
+        alone &= (data["group"].values == "unisim") & (data["throw"].values == one.throw)
+        alone &= data["recalibrate"].values == data["recalibrate"].values[one.up]
+        if one.mirrored:
+            alone &= value[:, k] > 0.0
+        found += [Far(position, float(value[u, k]), int(u)) for u in np.flatnonzero(alone)]
+    return tuple(found)
+
+
 def nominal_universe(data: xr.Dataset, recalibrate: str) -> int:
     """Return the position of the nominal universe; recalibrating the nominal changes nothing.
 
@@ -104,8 +137,8 @@ def injected_universe(data: xr.Dataset, recalibrate: str, name: str | None) -> i
 def variations(data: xr.Dataset, recalibrate: str) -> tuple[Variation, ...]:
     """Return the ±1 sigma pairs of every nuisance, in the order of the coordinate ``nuisance``.
 
-    Universes at other strengths are left to closure tests. Of a nuisance that was not looked at after
-    the recalibration the plain pair is taken, as the bias does, so that both fits hold the same nuisances.
+    Universes at other strengths are left to closure tests (``far_universes``). Of a nuisance that was not looked at
+    after the recalibration the plain pair is taken, as the bias does, so that both fits hold the same nuisances.
 
     Raises:
         UnknownNameError: no universe has this recalibration.

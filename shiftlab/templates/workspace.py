@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from shiftlab.errors import DataError, RunError, UnknownNameError
 from shiftlab.provenance import versions, write_json
-from shiftlab.templates.processing import norm_shape
+from shiftlab.templates.partition import OVERLAPS
+from shiftlab.templates.processing.pairs import Block, block_split, blocks
 
 if TYPE_CHECKING:
     from shiftlab.templates.templates import Templates
@@ -40,12 +42,6 @@ MEASUREMENT: Final = "detector_systematics"
 INTERPOLATION: Final = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}}
 """pyhf ``modifier_settings`` that the fit uses; pyhf's JSON cannot hold them, and they change results."""
 
-_OVERLAP: Final = (
-    "No event is in two channels: each vertex enters the channel that a keyed hash of its vertex_uid names, "
-    "so the product of the channels' Poisson terms counts each event once. Data events are to be divided by "
-    "the same rule. Held-out vertices are in no template. All universes hold the same events."
-)
-
 
 def staterror_name(channel: str) -> str:
     """Return the name of a channel's Monte Carlo statistics modifier."""
@@ -55,8 +51,9 @@ def staterror_name(channel: str) -> str:
 def workspace(templates: Templates, observation: str = "asimov") -> dict[str, Any]:
     """Return a workspace of pyhf's schema 1.0.0: one measurement, ``mu`` on the signal.
 
-    Per channel and sample each nuisance is a normsys (yield) and a histosys (shape) of one name, shared
-    by all channels and samples; ``mcstat_<channel>`` is the staterror from sums of squared weights.
+    Per channel and sample each nuisance is a normsys (yield) and a histosys (shape) of one name, or one of the
+    two (``processing.norm_shape``), shared by all channels and samples; ``mcstat_<channel>`` is the staterror
+    from sums of squared weights.
 
     Args:
         templates: what to write.
@@ -110,15 +107,15 @@ def _samples(templates: Templates, channel: str) -> list[dict[str, Any]]:
         if sample == templates.signal:
             modifiers.append({"name": POI, "type": "normfactor", "data": None})
         for k, nuisance in enumerate(templates.nuisances):
-            modifiers.extend(_modifiers(templates, nuisance, k, s, part))
+            modifiers.extend(_modifiers(templates, nuisance, k, Block(channel, sample, s, part)))
         error = np.sqrt(templates.variance[s, part]).tolist()
         modifiers.append({"name": staterror_name(channel), "type": "staterror", "data": error})
         samples.append({"name": sample, "data": templates.nominal[s, part].tolist(), "modifiers": modifiers})
     return samples
 
 
-def _modifiers(templates: Templates, nuisance: str, k: int, s: int, part: slice) -> list[dict[str, Any]]:
-    split = norm_shape(templates.nominal[s, part], templates.up[k, s, part], templates.down[k, s, part])
+def _modifiers(templates: Templates, nuisance: str, k: int, block: Block) -> list[dict[str, Any]]:
+    split = block_split(templates, k, block)
     found: list[dict[str, Any]] = []
     if split.norm_up is not None and split.norm_down is not None and (split.norm_up, split.norm_down) != (1.0, 1.0):
         found.append({"name": nuisance, "type": "normsys", "data": {"hi": split.norm_up, "lo": split.norm_down}})
@@ -140,7 +137,8 @@ def sidecar(templates: Templates) -> dict[str, Any]:
         "poi": {"name": POI, "bounds": list(POI_BOUNDS), "prior": None},
         "nuisances": {name: variations.get(name, {}) for name in templates.nuisances},
         "mc_statistics": {"modifier": "staterror", "constraint": "normal", "variance": "sum of squared weights"},
-        "event_overlap": _OVERLAP,
+        "overlap": templates.record.get("overlap"),
+        "event_overlap": OVERLAPS.get(str(templates.record.get("overlap")), "not known"),
         "edges": {channel: templates.edges[channel].tolist() for channel in templates.channels},
         "labels": dict(templates.labels),
         "record": {name: value for name, value in templates.record.items() if name != "variations"},
@@ -154,6 +152,7 @@ def sidecar(templates: Templates) -> dict[str, Any]:
             }
             for row in templates.constraints().itertuples()
         },
+        "variation_errors": _variation_errors(templates),
         "findings": [finding.as_dict() for finding in templates.findings],
         "observations": {
             name: {
@@ -168,29 +167,51 @@ def sidecar(templates: Templates) -> dict[str, Any]:
     }
 
 
-def _processing(templates: Templates) -> list[dict[str, Any]]:
-    """One entry per nuisance, channel and sample: what became of the raw variation."""
+def _variation_errors(templates: Templates) -> dict[str, Any]:
+    """Return by nuisance, channel and side, (bin,): paired Monte Carlo error of the shift, summed over samples."""
+    sides = {"up": templates.up_variance, "down": templates.down_variance}
+    return {
+        nuisance: {
+            channel: {
+                side: np.sqrt(variance[k, :, templates.slice(channel)].sum(axis=0)).tolist()
+                for side, variance in sides.items()
+            }
+            for channel in templates.channels
+        }
+        for k, nuisance in enumerate(templates.nuisances)
+    }
+
+
+def _processing(templates: Templates) -> dict[str, Any]:
+    """Return the settings, what the steps did, and how each variation stands in the workspace."""
+    done: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for entry in templates.steps:
+        place = done.setdefault((entry.nuisance, entry.channel, entry.sample), {})
+        place.setdefault(entry.step, []).append(entry.done)
     entries: list[dict[str, Any]] = []
     for k, nuisance in enumerate(templates.nuisances):
-        for channel in templates.channels:
-            part = templates.slice(channel)
-            for s, sample in enumerate(templates.samples):
-                kinds = {m["type"] for m in _modifiers(templates, nuisance, k, s, part)}
-                split = norm_shape(templates.nominal[s, part], templates.up[k, s, part], templates.down[k, s, part])
-                entries.append(
-                    {
-                        "nuisance": nuisance,
-                        "channel": channel,
-                        "sample": sample,
-                        "modifiers": sorted(kinds),
-                        "norm_up": split.norm_up,
-                        "norm_down": split.norm_down,
-                        "symmetrised": False,
-                        "smoothed": False,
-                        "pruned": False,
-                    }
-                )
-    return entries
+        for block in blocks(templates):
+            split = block_split(templates, k, block)
+            kinds = {m["type"] for m in _modifiers(templates, nuisance, k, block)}
+            steps = done.get((nuisance, block.channel, block.sample), {})
+            entries.append(
+                {
+                    "nuisance": nuisance,
+                    "channel": block.channel,
+                    "sample": block.sample,
+                    "modifiers": sorted(kinds),
+                    "norm_up": split.norm_up,
+                    "norm_down": split.norm_down,
+                    "symmetrised": any(not said.startswith("kept") for said in steps.get("symmetrise", ())),
+                    "smoothed": any("not smoothed" not in said for said in steps.get("smooth", ())),
+                    "pruned": "prune" in steps,
+                }
+            )
+    return {
+        "settings": asdict(templates.processing),
+        "variations": entries,
+        "steps": [entry.as_dict() for entry in templates.steps],
+    }
 
 
 def check_schema(spec: Mapping[str, Any], name: str) -> None:

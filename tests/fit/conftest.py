@@ -48,10 +48,10 @@ def make_templates(
         events=np.full_like(joined, 1000.0),
         up=up,
         down=down,
-        up_variance=zero,
-        down_variance=zero,
-        odd_variance=zero,
-        odd_covariance=np.zeros((len(effects), bins, bins)),
+        covariance={
+            name: np.zeros((len(effects), len(samples), 2, array.shape[1], 2, array.shape[1]))
+            for name, array in zip(nominal, arrays, strict=True)
+        },
         observations=observations,
     )
 

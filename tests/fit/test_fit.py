@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from shiftlab.fit import FitError, fit
 from shiftlab.fit import likelihood as engine
 from shiftlab.fit.likelihood.covariance import observed_information
 from shiftlab.fit.measurement import likelihood
-from shiftlab.fit.model import fit_model
 from shiftlab.templates import Templates
 
 Build = Callable[..., Templates]
@@ -77,7 +77,7 @@ def test_covariance_of_asimov_data_is_the_inverse_information(build: Build) -> N
     np.testing.assert_allclose(both[0], both[1], rtol=1e-9, atol=1e-9)
 
 
-def test_minimum_and_covariance_agree_with_pyhf_and_minuit(build: Build) -> None:
+def test_minimum_and_covariance_agree_with_pyhf_and_minuit(build: Build, pyhf_model: Callable[..., Any]) -> None:
     """Away from Asimov data, with same-side parts: MINUIT finds nothing lower, and HESSE the same errors."""
     from iminuit import Minuit
 
@@ -86,7 +86,7 @@ def test_minimum_and_covariance_agree_with_pyhf_and_minuit(build: Build) -> None
     templates = build(TWO, effects, mc=0.05)
     counts = templates.expected * (1.0 + 0.05 * rng.normal(size=6))
     best = engine.fit(likelihood(templates), counts)
-    oracle = fit_model(templates)
+    oracle = pyhf_model(templates)
     minuit = Minuit(lambda p: oracle.twice_nll(p, counts), oracle.initial, name=oracle.names)
     minuit.errordef, minuit.limits = Minuit.LEAST_SQUARES, list(zip(oracle.lower, oracle.upper, strict=True))
     minuit.migrad()
@@ -212,10 +212,10 @@ def test_a_shift_that_no_event_shows_still_has_an_error(build: Build) -> None:
     assert result.summary["injected_shift_error"] == pytest.approx(1.14 * response.max())
 
 
-def test_what_is_minimised_is_the_likelihood_of_pyhf(build: Build) -> None:
+def test_what_is_minimised_is_the_likelihood_of_pyhf(build: Build, pyhf_model: Callable[..., Any]) -> None:
     """-2 ln L of the engine, and its saturated form less one constant, wherever the parameters and zeros are."""
     templates = build(TWO, small(0.1), mc=0.05)
-    model, oracle = likelihood(templates), fit_model(templates)
+    model, oracle = likelihood(templates), pyhf_model(templates)
     order = [oracle.names.index(name) for name in model.parameters.names]
     rng = np.random.default_rng(4)
     counts = rng.poisson(templates.expected).astype(float)

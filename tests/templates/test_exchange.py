@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pyhf
 import pytest
 
 from shiftlab.errors import DataError
-from shiftlab.fit.model import fit_model
 from shiftlab.responses import Responses
 from shiftlab.templates import Templates, templates
 from shiftlab.templates.hs3 import hs3
@@ -122,7 +122,9 @@ def test_pyhs3_reads_the_saved_workspace(folder: Path, built: Templates) -> None
     assert [one.name for one in workspace.distributions] == [f"model_{channel}" for channel in built.channels]
 
 
-def test_the_hs3_form_holds_edges_interpolation_and_ranges(folder: Path, built: Templates) -> None:
+def test_the_hs3_form_holds_edges_interpolation_and_ranges(
+    folder: Path, built: Templates, pyhf_model: Callable[..., Any]
+) -> None:
     document = json.loads((folder / "workspace.hs3.json").read_text())
     first = document["distributions"][0]
     assert first["axes"][0]["edges"] == built.edges[built.channels[0]].tolist()
@@ -131,7 +133,7 @@ def test_the_hs3_form_holds_edges_interpolation_and_ranges(folder: Path, built: 
     errors = np.array([sample["data"]["errors"] for sample in first["samples"]])
     np.testing.assert_array_equal(errors, np.sqrt(built.variance[:, built.slice(built.channels[0])]))
     ranges = {one["name"]: (one["min"], one["max"]) for one in document["domains"][0]["axes"]}
-    config = fit_model(built).model.config
+    config = pyhf_model(built).model.config
     assert ranges["mu"] == (0.0, 10.0)
     assert sorted(ranges.values()) == sorted(tuple(pair) for pair in config.suggested_bounds())
     assert document["analyses"][0]["parameters_of_interest"] == ["mu"]

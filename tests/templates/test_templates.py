@@ -221,10 +221,9 @@ def test_given_edges_and_merges_are_recorded(responses: Responses) -> None:
 def test_same_side_empty_and_negative_templates_are_found(built: Templates) -> None:
     k, s, part = built.nuisances.index("lifetime_tau"), 1, built.slice("energy")
     up, down = built.up.copy(), built.down.copy()
-    quiet = built.up_variance.copy()
-    quiet[k] = 0.0
+    quiet = {name: np.zeros_like(array) for name, array in built.covariance.items()}
     up[k, s, part], down[k, s, part] = built.nominal[s, part] * 1.3, built.nominal[s, part] * 1.2
-    same = replace(built, up=up, down=down, up_variance=quiet, down_variance=quiet)
+    same = replace(built, up=up, down=down, covariance=quiet)
     assert ("same_side", "energy", "numu_cc", "lifetime_tau") in codes(same)
     up[k, s, part] = 0.0
     assert ("empty", "energy", "numu_cc", "lifetime_tau") in codes(replace(built, up=up))
@@ -257,7 +256,7 @@ def test_table_of_templates_has_every_bin_sample_and_variation(built: Templates)
     assert len(table) == len(built.expected) * (len(built.samples) + 1) * (len(built.nuisances) + 1)
     total = table.query("sample == 'total' and nuisance == 'gain_scale'")
     np.testing.assert_allclose(total["up"], built.up[0].sum(axis=0))
-    np.testing.assert_allclose(total["odd_error"] ** 2, np.diag(built.odd_covariance[0]))
+    np.testing.assert_allclose(total["odd_error"] ** 2, built.odd_variance[0].sum(axis=0))
 
 
 def test_user_errors_name_what_is_wrong(responses: Responses) -> None:
@@ -329,6 +328,6 @@ def test_arrays_that_are_not_finite_name_the_place(built: Templates) -> None:
 
 
 def test_settings_outside_their_range_are_refused() -> None:
-    for bad in ({"bins": 0}, {"holdout": 1.0}, {"empty": "floor"}, {"minimum_effective": -1.0}):
+    for bad in ({"bins": 0}, {"holdout": 1.0}, {"empty": "flor"}, {"minimum_effective": -1.0}):
         with pytest.raises(ConfigError, match=r"templates\."):
             TemplateSettings(**bad)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from shiftlab.errors import ConfigError
+from shiftlab.errors import ConfigError, DataError
 from shiftlab.fit.likelihood.covariance import covariances
 from shiftlab.fit.likelihood.impacts import target_of
-from shiftlab.fit.likelihood.minimise import CONVERGED, Minima
+from shiftlab.fit.likelihood.minimise import CONVERGED, FAILED, Minima
 from shiftlab.fit.likelihood.model import Likelihood
 from shiftlab.fit.likelihood.objective import Spectra
 from shiftlab.fit.likelihood.rates import expected
@@ -188,25 +188,60 @@ def toys(
     return _joined(name, true, index, parts)
 
 
-def template_toys(models: Iterable[Likelihood], nature: Likelihood, seed: int, *, values: Floats | None = None) -> Toys:
+def template_toys(
+    models: Iterable[Likelihood | DataError],
+    nature: Likelihood,
+    seed: int,
+    *,
+    values: Floats | None = None,
+    ratio: bool = False,
+) -> Toys:
     """Fit one toy of ``nature`` with each of ``models``, whose templates are redrawn, for example by event bootstrap.
 
     Profiling the Monte Carlo errors of the nominal templates does not cover fluctuations of the variations
-    (Alexe et al., arXiv:2401.10542); redrawing every template does.
+    (Alexe et al., arXiv:2401.10542); redrawing every template does. The auxiliary measurements of nature's Monte
+    Carlo factors stay at their centres: the redrawn templates are their fluctuation, which counts once.
 
     Args:
-        models: likelihoods of redrawn templates, all with the parameters of ``nature``.
+        models: likelihoods of redrawn templates, the bins of ``nature``; an error in the place of one whose templates
+            make no likelihood, which is a failed toy.
         nature: what the data are drawn from.
         seed: of the draws.
         values: (parameter,) true parameters; nominal if None.
+        ratio: fit with the parameter of interest at its true value too, for ``rise``.
     """
     truth = nature.parameters.initial if values is None else values
     index, rng, parts = target_of(nature, None), np.random.default_rng(seed), []
+    name, gammas = nature.parameters.names[index], nature.parameters.of_kind("staterror", "shapesys")
     for model in models:
-        parts.append(_batch(model, draw(nature, truth, 1, rng), model.parameters.initial, index, ratio=False))
+        data = draw(nature, truth, 1, rng)
+        data.centre[:, gammas] = nature.parameters.centre[gammas]
+        if isinstance(model, DataError):
+            parts.append(_refused(nature, data, str(model)))
+            continue
+        data = Spectra(data.counts, _matched(nature, model, data.centre))
+        start = _matched(nature, model, truth[None])[0]
+        part = _batch(model, data, start, model.parameters.index(name), ratio)
+        fitted = _matched(model, nature, part.found.parameters)
+        parts.append(part._replace(found=replace(part.found, parameters=fitted)))
     if not parts:
         raise ConfigError("toys of redrawn templates: no likelihood was given.")
-    return _joined(nature.parameters.names[index], float(truth[index]), index, parts)
+    return _joined(name, float(truth[index]), index, parts)
+
+
+def _refused(nature: Likelihood, data: Spectra, reason: str) -> _Part:
+    """Return a failed toy."""
+    nan = np.full(1, np.nan)
+    found = Minima(
+        parameters=np.full(data.centre.shape, np.nan),
+        deviance=nan,
+        distance=nan,
+        gradient=np.full((1, nature.outer.size), np.nan),
+        status=(FAILED,),
+        reason=(reason,),
+        iterations=np.zeros(1, dtype=np.int64),
+    )
+    return _Part(found, nan, nan)
 
 
 class _Part(NamedTuple):

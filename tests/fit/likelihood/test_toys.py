@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shiftlab.errors import ConfigError
+from shiftlab.errors import ConfigError, DataError
 from shiftlab.fit import likelihood as engine
 from shiftlab.fit.likelihood.decorrelate import decorrelate, sandwich
 from shiftlab.fit.likelihood.toys import draw, template_toys, toys
@@ -93,6 +93,35 @@ def test_toys_of_redrawn_templates_show_what_nominal_templates_hide() -> None:
     data_only = toys(build(0.0, variance=None), 300, 2)
     assert len(found.status) == 150
     assert found.estimates[found.good].std() > 1.2 * data_only.estimates.std()
+
+
+def test_monte_carlo_errors_count_once_where_templates_are_redrawn() -> None:
+    """Templates that are not redrawn after all: mu spreads by the data alone, since gammas' centres stay at 1.
+
+    With free gammas of 30% drawn around 1 it would spread 1.6 times as far.
+    """
+    nature = build(0.0, variance=(0.3 * NOMINAL) ** 2)
+    fixed = build(0.0, variance=None)
+    found = template_toys([fixed] * 150, nature, 2)
+    data_only = toys(fixed, 1000, 3)
+    assert found.estimates.std() == pytest.approx(data_only.estimates.std(), rel=0.15)
+    assert toys(nature, 500, 2, fitted=fixed).estimates.std() == pytest.approx(data_only.estimates.std(), rel=0.15)
+    same = template_toys([nature] * 150, nature, 2, ratio=True)
+    assert same.estimates.std() < 0.75 * toys(nature, 1000, 3).estimates.std()
+    assert np.isfinite(same.rise).all()
+
+
+def test_templates_that_make_no_likelihood_are_failed_toys() -> None:
+    """Parameters that the redrawn templates lack stay at their centres; an error in the place of one is its reason."""
+    nature = build()
+    fewer = build(variance=None)
+    found = template_toys([nature, DataError("bin 2 expects no events"), fewer], nature, 4, ratio=True)
+    assert found.status == ("converged", "failed", "converged")
+    assert found.reason[1] == "bin 2 expects no events"
+    assert list(found.good) == [True, False, True]
+    np.testing.assert_array_equal(np.isfinite(found.rise), found.good)
+    gammas = nature.parameters.of_kind("staterror")
+    np.testing.assert_array_equal(found.parameters[2, gammas], 1.0)
 
 
 def test_bad_requests_are_refused() -> None:
