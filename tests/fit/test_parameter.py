@@ -27,8 +27,12 @@ def shifted(build: Build, scale: float = 1.0) -> Templates:
     effects = {name: 0.005 * rng.normal(size=(2, 6)) for name in ("gain_scale", "map_1")}
     made = build(TWO, {name: (shift, -shift) for name, shift in effects.items()}, mc=1e-4)
     about = {name: {"up": f"{name}+1", "down": f"{name}-1", "scale": scale} for name in effects}
-    variance = np.full_like(made.up_variance, 4.0)
-    return replace(made, up_variance=variance, down_variance=variance, record={"variations": about})
+    four = {name: np.zeros_like(one) for name, one in made.covariance.items()}
+    for one in four.values():
+        bins = np.arange(one.shape[-1])
+        for side in range(2):
+            one[:, :, side, bins, side, bins] = 4.0
+    return replace(made, covariance=four, record={"variations": about})
 
 
 def test_first_order_shift_is_that_of_a_refit(build: Build) -> None:
