@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from shiftlab.bias.currency import parameter_shift
@@ -14,6 +15,10 @@ from shiftlab.fit.result import FitResult
 from shiftlab.templates import Templates
 
 __all__ = ["parameter_shifts"]
+
+Floats = npt.NDArray[np.float64]
+
+_ROTATED: Final = ("partial", "group")
 
 _COLUMNS: Final = ("arm", "seed", "recalibrate", "task", "universe", "parameter_shift", "parameter_error")
 
@@ -48,19 +53,38 @@ def _rows(templates: Templates, result: FitResult) -> Iterator[tuple[object, ...
     if mine != theirs:
         raise DataError(f"templates of arm, seed, recalibration {mine} with the fit of {theirs}; hand in pairs.")
     slope = result.response["dmu_dn"].to_numpy(dtype=np.float64)
+    shift, spread = _shifts(templates)
+    for universe, moved in shift.items():
+        for channel in templates.channels:
+            bins = templates.slice(channel)
+            size = float(parameter_shift(slope[bins], moved[bins]))
+            error = float(np.sqrt(parameter_shift(slope[bins] ** 2, spread[universe][bins])))
+            yield (*mine, channel, universe, size, error)
+
+
+def _shifts(templates: Templates) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Return universe to shift of the expected events (bin,), and to its variance, samples summed.
+
+    A variation that was split (odd and even part, one part per channel or sample) is put together again; its parts are
+    taken as independent in the variance. One whose nuisances were rotated has no universe of its own and is left out.
+    """
     described = templates.record.get("variations", {})
+    shift: dict[str, Floats] = {}
+    spread: dict[str, Floats] = {}
     for k, nuisance in enumerate(templates.nuisances):
-        if nuisance not in described:
+        about = described.get(nuisance, {})
+        if not about or about.get("correlation") in _ROTATED:
             continue
-        about = described[nuisance]
-        sides = (("up", templates.up, templates.up_variance), ("down", templates.down, templates.down_variance))
-        for side, spectrum, variance in sides:
-            if about[side] is None:
+        both = about.get("part") == "even" and "even_part_of" in about
+        sides = {"up": (templates.up, templates.up_variance), "down": (templates.down, templates.down_variance)}
+        for side, (spectrum, variance) in sides.items():
+            universe = about[side]
+            if universe is None:
                 continue
-            shift = (spectrum[k] - templates.nominal).sum(axis=0) / about["scale"]
-            spread = variance[k].sum(axis=0) / about["scale"] ** 2
-            for channel in templates.channels:
-                bins = templates.slice(channel)
-                moved = float(parameter_shift(slope[bins], shift[bins]))
-                error = float(np.sqrt(parameter_shift(slope[bins] ** 2, spread[bins])))
-                yield (*mine, channel, about[side], moved, error)
+            if both:  # the even part is the same in both universes; its template at +1 sigma holds it times the factor
+                spectrum, variance = sides["up"]
+            scale = about["scale"] * (about["factor"] if both else 1.0)
+            moved = (spectrum[k] - templates.nominal).sum(axis=0) / scale
+            shift[universe] = shift.get(universe, 0.0) + moved
+            spread[universe] = spread.get(universe, 0.0) + variance[k].sum(axis=0) / scale**2
+    return shift, spread

@@ -65,6 +65,27 @@ def test_a_throw_of_several_counts_whole(build: Build) -> None:
     assert half["parameter_shift"].to_numpy() == pytest.approx(2.0 * one["parameter_shift"].to_numpy())
 
 
+def test_odd_and_even_parts_are_put_together_again(build: Build) -> None:
+    """up = odd + even and down = -odd + even: each universe has one row, and the shift of the unsplit variation."""
+    rng = np.random.default_rng(4)
+    odd, even = 0.004 * rng.normal(size=(2, 2, 6))
+    whole = build(TWO, {"noise": (odd + even, -odd + even)}, mc=1e-4)
+    sides = {"up": "noise+1", "down": "noise-1", "scale": 1.0}
+    whole = replace(whole, record={"variations": {"noise": sides}})
+    root = np.sqrt(2.0)
+    split = build(TWO, {"noise": (odd, -odd), "noise_even": (root * even, -root * even)}, mc=1e-4)
+    parts = {"noise": {**sides, "part": "odd"}, "noise_even": {**sides, "part": "even", "factor": root}}
+    parts["noise_even"]["even_part_of"] = "noise"
+    split = replace(split, record={"variations": parts})
+    result = fit(split, refits=0)
+    one, two = (parameter_shifts([t], [replace(result, response=result.response)]) for t in (whole, split))
+    keys = ["task", "universe"]
+    assert len(two) == len(one) == 4
+    pd.testing.assert_series_equal(
+        one.set_index(keys)["parameter_shift"].sort_index(), two.set_index(keys)["parameter_shift"].sort_index()
+    )
+
+
 def test_shifts_of_another_fit_are_refused(build: Build) -> None:
     """Templates of one arm with the fit of another would be silently wrong."""
     templates = shifted(build)
