@@ -202,7 +202,7 @@ def _goodness(given: dict[str, Any]) -> str:
         share = f"none, so less than {300.0 / given['toys']:.2g} % (95% upper limit)"
     return (
         f"goodness of fit {given['data']:.4g}: as bad in {share} of the toys; "
-        f"chi2 of {given['ndf']} says {100 * given['p_value_chi2']:.2g} %"
+        f"chi2 of {given['ndf']} says {100 * given['p_value_chi2']:.3g} %"
     )
 
 
