@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from shiftlab.config.names import registry
 from shiftlab.config.records import Reader
 from shiftlab.config.study import locate
-from shiftlab.config.words import config_dir, options, parse_word
+from shiftlab.config.words import config_dir, options, single_values
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.plan import EmulationPlan
 
@@ -48,19 +48,12 @@ def compose_emulation(words: Sequence[str]) -> EmulationPlan:
 def _keys(words: Sequence[str], mistakes: list[str]) -> dict[str, Any]:
     """Return the words as nested keys, on top of the files that they choose."""
     given: dict[str, Any] = {}
-    for word in words:
-        override = parse_word(word, mistakes)
-        if override is None:
-            continue
-        key = override.key_or_group
-        if override.is_sweep_override() or override.is_delete():
-            mistakes.append(f"'{word}' is given; one value is wanted (brackets make a list).")
-        elif key in given:
-            mistakes.append(f"{key}: given twice.")
-        elif key in {f"universes.{name}" for name in _UNUSED}:
+    of_run = {f"universes.{name}" for name in _UNUSED}
+    for key, value in single_values(words, mistakes):
+        if key in of_run:
             mistakes.append(f"{key}: it is that of the run; leave it out.")
         else:
-            given[key] = override.value()
+            given[key] = value
     merged = OmegaConf.create(
         {group: _file(group, str(given.pop(group, name)), mistakes) for group, name in _GROUPS.items()}
     )

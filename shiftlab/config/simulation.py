@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from shiftlab.config.records import Reader, unknown_key
 from shiftlab.config.study import locate
-from shiftlab.config.words import config_dir, options, parse_word
+from shiftlab.config.words import config_dir, options, single_values
 from shiftlab.errors import ConfigError, ShiftlabError, UnknownNameError
 from shiftlab.events.simulation.campaign import SIDES, Campaign
 from shiftlab.events.simulation.composition import compose_batch
@@ -105,19 +105,7 @@ def compose_simulation(words: Sequence[str]) -> SimulationJob:
 
 def _values(words: Sequence[str], mistakes: list[str]) -> dict[str, Any]:
     """Return the plain value of each key."""
-    values: dict[str, Any] = {}
-    for word in words:
-        override = parse_word(word, mistakes)
-        if override is None:
-            continue
-        key = override.key_or_group
-        if override.is_sweep_override() or override.is_delete():
-            mistakes.append(f"'{word}' is given; one value is wanted (brackets make a list).")
-        elif key in values:
-            mistakes.append(f"{key}: given twice.")
-        else:
-            values[key] = override.value()
-    return values
+    return dict(single_values(words, mistakes))
 
 
 def _file(name: str, mistakes: list[str]) -> dict[str, Any] | None:

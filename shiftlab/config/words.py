@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -12,7 +13,7 @@ from hydra.errors import HydraException
 
 from shiftlab.errors import UnknownNameError
 
-__all__ = ["combinations", "config_dir", "options", "parse_word", "read_words"]
+__all__ = ["combinations", "config_dir", "options", "parse_word", "read_words", "single_values"]
 
 _NAMED = ("arms", "tasks")
 """Groups where a registered name may stand for an option: ``arms=classic`` is ``arms.names=[classic]``."""
@@ -40,6 +41,23 @@ def parse_word(word: str, mistakes: list[str]) -> Override | None:
     except HydraException:
         mistakes.append(f"'{word}' is given; key=value is wanted (quote values with spaces or brackets).")
         return None
+
+
+def single_values(words: Sequence[str], mistakes: list[str]) -> Iterator[tuple[str, Any]]:
+    """Give each key with its one value; sweeps, deletions and a key's second value become messages in ``mistakes``."""
+    given: set[str] = set()
+    for word in words:
+        override = parse_word(word, mistakes)
+        if override is None:
+            continue
+        key = override.key_or_group
+        if override.is_sweep_override() or override.is_delete():
+            mistakes.append(f"'{word}' is given; one value is wanted (brackets make a list).")
+        elif key in given:
+            mistakes.append(f"{key}: given twice.")
+        else:
+            given.add(key)
+            yield key, override.value()
 
 
 def read_words(words: Sequence[str], mistakes: list[str], *, sweep: bool = False) -> list[str]:
